@@ -1,0 +1,169 @@
+"""JSON exactly: one strict reader, one writer, one canonical form, and what is derived from them.
+
+Everything that is judged and everything that is forwarded passes through `parse` and `encode`, so that
+what the policy saw is what the upstream gets. The canonical form is ours (decisions.md 21): the order
+and strings of RFC 8785, but integers exact and floats as Python's `repr`, because RFC 8785's own numbers
+give 2^53 and 2^53+1 the same text, and an approval of one must not cover the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from json.encoder import encode_basestring
+from typing import Any, Never
+
+from airlock.errors import WireError
+
+MAX_DEPTH = 128
+"""Deeper messages are refused: a deeply nested value can crash the CEL engine (decisions.md 17)."""
+
+PARSE_ERROR = -32700
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise WireError(f"duplicate key `{twice[:80]}`", code=PARSE_ERROR)
+    return members
+
+
+def _constant(name: str) -> Never:
+    raise WireError(f"`{name}` is not JSON", code=PARSE_ERROR)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value) or (Decimal(text) != Decimal(repr(value))):
+        raise WireError(f"number `{text[:40]}` cannot be passed on exactly", code=PARSE_ERROR)
+    return value
+
+
+def _int(text: str) -> int:
+    if text == "-0":
+        raise WireError("number `-0` cannot be passed on exactly", code=PARSE_ERROR)
+    return int(text)
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float)
+_exact_decoder = json.JSONDecoder(
+    object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float, parse_int=_int
+)
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False)
+_MINUS_ZERO = re.compile(r"-0(?![0-9.eE])")
+
+
+def parse(data: bytes | str) -> Any:
+    """The value of one JSON text; WireError when it is not JSON, ambiguous, too deep or inexact.
+
+    Refused: duplicate keys at any depth, NaN and infinities, numbers that would not print back as the
+    same value, lone surrogates, invalid UTF-8, nesting over MAX_DEPTH.
+    """
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8")
+        decoder = _exact_decoder if "-0" in text and _MINUS_ZERO.search(text) else _decoder
+        value = decoder.decode(text)
+        if text.count("[") + text.count("{") > MAX_DEPTH:
+            _check_depth(value)
+        if "\\u" in text or isinstance(data, str):
+            _check_surrogates(value)
+    except WireError:
+        raise
+    except RecursionError:
+        raise WireError(f"nested deeper than {MAX_DEPTH} levels", code=PARSE_ERROR) from None
+    except UnicodeDecodeError:
+        raise WireError("not valid UTF-8", code=PARSE_ERROR) from None
+    except (ValueError, InvalidOperation) as error:
+        raise WireError(f"not valid JSON: {error}", code=PARSE_ERROR) from None
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [inner for outer in level for inner in _children(outer)]
+        if not level:
+            return
+    raise WireError(f"nested deeper than {MAX_DEPTH} levels", code=PARSE_ERROR)
+
+
+def _children(value: Any) -> Iterable[Any]:
+    inside: Iterable[Any] = ()
+    if isinstance(value, dict):
+        inside = value.values()
+    elif isinstance(value, list):
+        inside = value
+    return [one for one in inside if isinstance(one, (dict, list))]
+
+
+def _check_surrogates(value: Any) -> None:
+    try:
+        _encoder.encode(value).encode("utf-8")
+    except UnicodeEncodeError:
+        raise WireError("a string holds a lone surrogate", code=PARSE_ERROR) from None
+
+
+def encode(value: Any) -> bytes:
+    """Compact UTF-8 JSON, members in their order; WireError for what JSON cannot say."""
+    try:
+        return _encoder.encode(value).encode("utf-8")
+    except (ValueError, UnicodeEncodeError, RecursionError, TypeError) as error:
+        raise WireError(f"cannot be written as JSON: {error}") from None
+
+
+def canonical(value: Any) -> bytes:
+    """The one text of a value: equal texts exactly when the values are equal, 1 and 1.0 apart."""
+    pieces: list[str] = []
+    _write(value, pieces.append)
+    try:
+        return "".join(pieces).encode("utf-8")
+    except UnicodeEncodeError:
+        raise WireError("a string holds a lone surrogate") from None
+
+
+def _write(value: Any, put: Callable[[str], None]) -> None:
+    if isinstance(value, str):
+        put(encode_basestring(value))
+    elif value is None or isinstance(value, bool):
+        put("null" if value is None else "true" if value else "false")
+    elif isinstance(value, int):
+        put(str(int(value)))
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise WireError(f"`{value}` is not JSON")
+        put(repr(value))
+    elif isinstance(value, Mapping):
+        _write_members(value, put)
+    elif isinstance(value, (list, tuple)):
+        put("[")
+        for index, item in enumerate(value):
+            if index:
+                put(",")
+            _write(item, put)
+        put("]")
+    else:
+        raise WireError(f"`{type(value).__name__}` is not JSON")
+
+
+def _write_members(members: Mapping[str, Any], put: Callable[[str], None]) -> None:
+    put("{")
+    # RFC 8785 sorts by UTF-16 code units.
+    for index, name in enumerate(sorted(members, key=lambda text: text.encode("utf-16-be", "surrogatepass"))):
+        if index:
+            put(",")
+        put(encode_basestring(name))
+        put(":")
+        _write(members[name], put)
+    put("}")
+
+
+def fingerprint(key: bytes, facts: Mapping[str, Any]) -> str:
+    """HMAC-SHA-256 in hex over the canonical form: what an approval is bound to (decisions.md 20)."""
+    return hmac.new(key, canonical(facts), hashlib.sha256).hexdigest()

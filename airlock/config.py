@@ -1,0 +1,263 @@
+"""The config as frozen values: what `loader.load` returns and every other floor reads.
+
+Nothing here reads a file. Durations are milliseconds. Lists of patterns keep where each stood, so
+that an explanation can name the line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from airlock.errors import Problem
+from airlock.model import NOTHING, Effect, Risk
+
+HOOK_NAMESPACES = frozenset({"bash", "file", "http", "agent", "todo", "notebook", "exec", "python"})
+"""Reserved provider names: hooks and built-ins use them, and no wildcard provider matches them."""
+
+DEFAULT_REDACT = ("password", "token", "secret", "key", "authorization")
+
+
+class Secret:
+    """A value from the environment or a file: it never prints; `reveal` is the one way to it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself, for the one place that must send it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """The gateway's listener and the people's secret."""
+
+    host: str = "127.0.0.1"
+    port: int = 4111
+    api_secret: Secret | None = None
+    public_health: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderConfig:
+    """One MCP server behind us. `prefix` is "" when its tool names pass unchanged (`prefix: none`)."""
+
+    name: str
+    type: Literal["builtin", "stdio", "http", "sse"]
+    enabled: bool = True
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: Mapping[str, Secret] = NOTHING
+    cwd: Path | None = None
+    url: str = ""
+    headers: Mapping[str, Secret] = NOTHING
+    prefix: str = ""
+    timeout_ms: int = 60_000
+    sampling: bool = True
+    elicitation: bool = True
+    roots: bool = True
+
+    @property
+    def endpoint(self) -> str:
+        """A digest of what is started or called, without environment or header values."""
+        where = [self.type, self.command, list(self.args), str(self.cwd or ""), self.url]
+        return hashlib.sha256(json.dumps(where).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatternLine:
+    """One pattern of an allow, ask or deny list, as written, and where. `!` is still in `text`."""
+
+    text: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatternLists:
+    """The three lists of one profile or agent; `owner` is `profiles.NAME` or `agents.NAME`."""
+
+    owner: str
+    extends: tuple[str, ...] = ()
+    allow: tuple[PatternLine, ...] = ()
+    ask: tuple[PatternLine, ...] = ()
+    deny: tuple[PatternLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """One agent. `lists.extends` has the default profile already in front where it applies."""
+
+    name: str
+    lists: PatternLists
+    token: Secret | None = None
+    wait: Literal["auto", "hold", "pending", "task"] = "auto"
+    patience_ms: int | None = None
+    mcp_names: tuple[str, ...] = ("airlock",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """At most `count` calls in any `window_ms`."""
+
+    count: int
+    window_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hours:
+    """A daily window `[start, end)` in minutes after midnight of `timezone`; it may pass midnight.
+
+    `days` are 0 (Monday) to 6; empty means every day.
+    """
+
+    start: int
+    end: int
+    timezone: str = "UTC"
+    days: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleConfig:
+    """One rule with conditions. `agents` empty means all. `args` is the mapping as written.
+
+    `where` is file:line; `wheres` has file:line for each key of the rule, for messages about them.
+    """
+
+    id: str
+    where: str
+    agents: tuple[str, ...] = ()
+    tools: tuple[str, ...]
+    effect: Effect
+    args: Mapping[str, Any] = NOTHING
+    when: str = ""
+    unless: str = ""
+    reason: str = ""
+    risk: Risk = Risk.LOW
+    rate: RateLimit | None = None
+    approvers: tuple[str, ...] = ()
+    quorum: int = 1
+    timeout_ms: int | None = None
+    reuse_ms: int | None = None
+    redact: tuple[str, ...] = ()
+    between: Hours | None = None
+    observe: bool = False
+    wheres: Mapping[str, str] = NOTHING
+
+    def place(self, key: str) -> str:
+        """file:line of one key of the rule, else of the rule."""
+        return str(self.wheres.get(key, self.where))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyCase:
+    """One case of `tests:`. `rule` is None when the case does not name one."""
+
+    where: str
+    agent: str
+    tool: str
+    args: Mapping[str, Any] = NOTHING
+    expect: Effect
+    rule: str | None = None
+    at: int | None = None
+    cwd: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalConfig:
+    """How questions live. `patience_ms` None is auto."""
+
+    timeout_ms: int = 300_000
+    grace_ms: int = 120_000
+    patience_ms: int | None = None
+    code_length: int = 6
+    max_pending: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditConfig:
+    """What history keeps. `durability: power` commits plain events with fsync too."""
+
+    retention_days: int = 90
+    redact_fields: tuple[str, ...] = DEFAULT_REDACT
+    durability: Literal["crash", "power"] = "crash"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Someone who decides: their local user name and the ids of their keys."""
+
+    name: str
+    local: str = ""
+    keys: tuple[str, ...] = ()
+
+    def has(self, identity: str) -> bool:
+        """True when this identity (`local:USER`, `key:ID`) is this person's."""
+        road, _, name = identity.partition(":")
+        return (road == "local" and bool(name) and name == self.local) or (
+            road == "key" and name in self.keys
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyConfig:
+    """One way to tell people. `run` is an argument list, never a shell line."""
+
+    type: Literal["command", "webhook", "bell"]
+    run: tuple[str, ...] = ()
+    url: str = ""
+    headers: Mapping[str, Secret] = NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One loaded config: valid as far as its own text can tell. `warnings` are worth showing.
+
+    `file` is the real path (also the workspace that binds approvals); `digest` is the SHA-256 of its
+    bytes, which is the policy revision; `database` is an absolute `sqlite:///…` or `postgresql://…`
+    URL; `policy_digest` covers only what evaluation depends on.
+    """
+
+    file: Path
+    digest: str
+    server: ServerConfig = field(default_factory=ServerConfig)
+    database: str
+    providers: Mapping[str, ProviderConfig] = NOTHING
+    profiles: Mapping[str, PatternLists] = NOTHING
+    agents: Mapping[str, AgentConfig] = NOTHING
+    rules: tuple[RuleConfig, ...] = ()
+    tests: tuple[PolicyCase, ...] = ()
+    people: Mapping[str, Person] = NOTHING
+    approvals: ApprovalConfig = field(default_factory=ApprovalConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
+    notify: tuple[NotifyConfig, ...] = ()
+    names_max: int = 48
+    reload: Literal["auto", "trust", "off"] = "auto"
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def workspace(self) -> str:
+        """What binds fingerprints and grants to this config."""
+        return str(self.file)

@@ -1,0 +1,388 @@
+"""The vocabulary: frozen values that every floor speaks, and nothing that does anything.
+
+Times are integer milliseconds since the Unix epoch, UTC. Durations are integer milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+JsonObject: TypeAlias = dict[str, Any]
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Effect(StrEnum):
+    """What a rule says about a call."""
+
+    ALLOW = "allow"
+    ASK = "ask"
+    DENY = "deny"
+
+    @property
+    def strictness(self) -> int:
+        """0 for allow, 1 for ask, 2 for deny: the larger one wins."""
+        return _STRICTNESS[self]
+
+
+_STRICTNESS = {Effect.ALLOW: 0, Effect.ASK: 1, Effect.DENY: 2}
+
+
+class Risk(StrEnum):
+    """How much a rule's author fears a call; shown to the person who decides."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+    @property
+    def weight(self) -> int:
+        """0 for low, 1 for medium, 2 for high."""
+        return _WEIGHT[self]
+
+
+_WEIGHT = {Risk.LOW: 0, Risk.MEDIUM: 1, Risk.HIGH: 2}
+
+
+class Kind(StrEnum):
+    """What a call reaches for. The policy addresses resources and prompts by a prefix."""
+
+    TOOL = "tool"
+    RESOURCE = "resource"
+    PROMPT = "prompt"
+
+
+class PrincipalKind(StrEnum):
+    """Who may ask."""
+
+    AGENT = "agent"
+    HUMAN = "human"
+    SERVICE = "service"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who asks. `identity` names the credential: `agent:NAME`, `local:USER`, `key:ID` or `secret`."""
+
+    kind: PrincipalKind = PrincipalKind.AGENT
+    name: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a call came from; shown to the person, and `workspace` and `cwd` bind the approval."""
+
+    road: str = "mcp"
+    workspace: str = ""
+    session: str = ""
+    cwd: str = ""
+    client: str = ""
+    tool_use_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One of the things that a call does: a shell line has several. `tool` is a policy name."""
+
+    tool: str
+    arguments: Mapping[str, Any] = NOTHING
+    kind: Kind = Kind.TOOL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What a principal wants: judged, and later run, with exactly these arguments.
+
+    `name` is the upstream's own name (a URI for resources); `endpoint` identifies the upstream's
+    command or URL, so that an approval for one server never covers another of the same name.
+    """
+
+    id: str
+    kind: Kind = Kind.TOOL
+    principal: Principal
+    provider: str
+    name: str
+    arguments: Mapping[str, Any] = NOTHING
+    endpoint: str = ""
+    parts: tuple[Part, ...] = ()
+    origin: Origin = field(default_factory=Origin)
+
+    @property
+    def agent(self) -> str:
+        """The agent whose policy applies."""
+        return self.principal.name
+
+    @property
+    def tool(self) -> str:
+        """The policy's name for it: `provider/tool`, `resource:provider/URI`, `prompt:provider/NAME`."""
+        plain = f"{self.provider}/{self.name}" if self.provider else self.name
+        return plain if self.kind is Kind.TOOL else f"{self.kind}:{plain}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewers:
+    """Who must say yes for one rule: `quorum` different people, out of `names` unless it is empty."""
+
+    rule: str
+    names: frozenset[str] = frozenset()
+    quorum: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateUse:
+    """One use of a limited rule: the store refuses the use that would make more than `limit` in `window_ms`."""
+
+    scope: str
+    limit: int
+    window_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What comes with an effect; merged over all rules that matched (decisions.md 12)."""
+
+    risk: Risk = Risk.LOW
+    timeout_ms: int | None = None
+    reuse_ms: int | None = None
+    reviewers: tuple[Reviewers, ...] = ()
+    redact: frozenset[str] = frozenset()
+    rates: tuple[RateUse, ...] = ()
+
+    @property
+    def quorum(self) -> int:
+        """How many different people must say yes; at least one."""
+        return max((one.quorum for one in self.reviewers), default=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """One rule that matched: for `explain`, the audit and the approval page. `where` is file:line."""
+
+    rule: str
+    effect: Effect
+    reason: str = ""
+    where: str = ""
+    observed: bool = False
+    errored: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The policy's answer for one call, and why.
+
+    `rule` is "" when nothing matched (then the effect is DENY). `rule_digest` changes when the rule's
+    text changes. `tool` is the first part with the winning effect. `would` is what the rules in
+    `mode: observe` would have made of it, else None.
+    """
+
+    effect: Effect
+    tool: str
+    rule: str = ""
+    rule_digest: str = ""
+    reason: str = ""
+    terms: Terms = field(default_factory=Terms)
+    matched: tuple[Matched, ...] = ()
+    revision: str = ""
+    would: Effect | None = None
+
+
+class Status(StrEnum):
+    """The states of an approval request: pending → approved → used; denied, expired, cancelled."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    USED = "used"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+    @property
+    def live(self) -> bool:
+        """True while an identical call can still find it: pending or approved."""
+        return self in {Status.PENDING, Status.APPROVED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """One person's answer to one request."""
+
+    identity: str
+    approve: bool
+    note: str = ""
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequest:
+    """A person's open question, as the store keeps it. Arguments are already redacted.
+
+    `version` grows by one with every change and is what compare-and-set compares. `kept` is set once
+    Airlock itself answered "pending": then the request needs no living waiter. `attended_at` is the
+    last moment at which a living process waited on it, as read (the store joins it in); it is not
+    written. `supersedes` marks a question asked again after another identical call spent the answer.
+    """
+
+    id: str
+    code: str
+    fingerprint: str
+    status: Status = Status.PENDING
+    version: int = 1
+    agent: str
+    identity: str
+    kind: Kind = Kind.TOOL
+    tool: str
+    arguments: str
+    parts: tuple[str, ...] = ()
+    origin: Origin = field(default_factory=Origin)
+    call_id: str
+    rule: str = ""
+    rule_digest: str = ""
+    reason: str = ""
+    matched: tuple[str, ...] = ()
+    risk: Risk = Risk.LOW
+    reviewers: tuple[Reviewers, ...] = ()
+    reuse_ms: int | None = None
+    grantable: bool = True
+    kept: bool = False
+    again: bool = False
+    created_at: int
+    expires_at: int
+    grace_ms: int
+    decided_at: int | None = None
+    decided_by: str = ""
+    note: str = ""
+    votes: tuple[Vote, ...] = ()
+    attended_at: int | None = None
+    seq: int = 0
+
+    @property
+    def quorum(self) -> int:
+        """How many different people must say yes; at least one."""
+        return max((one.quorum for one in self.reviewers), default=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """A person's answer on its way in. `grant_ms` makes it a grant as well; `any_args` widens that."""
+
+    approve: bool
+    identity: str
+    note: str = ""
+    grant_ms: int | None = None
+    any_args: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A standing yes with an end. `fingerprint` is "" when it covers any arguments of the tool."""
+
+    id: str
+    agent: str
+    workspace: str
+    tool: str
+    fingerprint: str = ""
+    rule: str
+    rule_digest: str
+    request_id: str = ""
+    granted_by: str
+    granted_at: int
+    expires_at: int
+    ended_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiter:
+    """A call of a living process that waits on a request. `ended_at` is set when it stopped waiting."""
+
+    id: str
+    request_id: str
+    process_id: str
+    since: int
+    ended_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Everything is denied, for one agent or (with agent "") for all."""
+
+    agent: str = ""
+    by: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controls:
+    """What people have switched: pauses and grants, as of `revision`. A write names the revision it read."""
+
+    revision: int = 0
+    pauses: tuple[Pause, ...] = ()
+    grants: tuple[Grant, ...] = ()
+
+    def paused(self, agent: str) -> bool:
+        """True when this agent, or everyone, is paused."""
+        return any(pause.agent in {"", agent} for pause in self.pauses)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proceed:
+    """The call may run, with exactly `call.arguments`. Only the gate makes one, after its event is committed."""
+
+    call: Call
+    decision: Decision
+    request_id: str = ""
+    grant_id: str = ""
+    started_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """The call must wait for a person."""
+
+    call: Call
+    decision: Decision
+    request: ApprovalRequest
+    waiter: Waiter | None = None
+
+
+class Refusal(StrEnum):
+    """Why a call is refused."""
+
+    POLICY = "policy"
+    UNKNOWN_AGENT = "unknown_agent"
+    PAUSED = "paused"
+    LIMIT = "limit"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    PENDING = "pending"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse:
+    """The call must not run. `reason` is a sentence the model may read: it never holds a code or an id."""
+
+    call: Call
+    kind: Refusal
+    reason: str
+    effect: Effect = Effect.DENY
+    rule: str = ""
+    request_id: str = ""
+
+
+Verdict: TypeAlias = Proceed | Wait | Refuse
+
+
+class Outcome(StrEnum):
+    """How a call that ran came out."""
+
+    SUCCESS = "success"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
