@@ -223,9 +223,11 @@ class ApprovalRequest:
     """A person's open question, as the store keeps it. Arguments are already redacted.
 
     `version` grows by one with every change and is what compare-and-set compares. `kept` is set once
-    Airlock itself answered "pending": then the request needs no living waiter. `attended_at` is the
-    last moment at which a living process waited on it, as read (the store joins it in); it is not
-    written. `supersedes` marks a question asked again after another identical call spent the answer.
+    Airlock itself answered "pending": then the request needs no living waiter. `again` marks a question
+    asked anew after another identical call spent the answer; `heard` is set once a caller was told of a
+    denial, so that a caller who was away still finds it. `attended_at` is not written but joined in by
+    the store as it reads: now while a waiter of a living process waits, else the last moment one did
+    (when it stopped, or its process's last beat), None when none ever did.
     """
 
     id: str
@@ -251,6 +253,7 @@ class ApprovalRequest:
     grantable: bool = True
     kept: bool = False
     again: bool = False
+    heard: bool = False
     created_at: int
     expires_at: int
     grace_ms: int

@@ -185,6 +185,10 @@ class Store(Protocol):
         """The stored pending or approved request for this fingerprint (perhaps past its time)."""
         ...
 
+    async def latest(self, fingerprint: str) -> ApprovalRequest | None:
+        """The newest request for this fingerprint, whatever its status."""
+        ...
+
     async def requests(self, wanted: RequestFilter) -> list[ApprovalRequest]:
         """Requests, oldest first."""
         ...
