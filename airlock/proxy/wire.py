@@ -1,0 +1,236 @@
+"""JSON-RPC 2.0 over lines: one object a line, read strictly, written once, for both sides of the proxy.
+
+`decode` is the only reader and `encode_line` the only writer, on top of `canonical`, so that the frame
+that was judged is the frame that is sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final, Literal, TypeAlias
+
+from airlock.canonical import encode, parse
+from airlock.errors import WireError
+from airlock.model import JsonObject
+
+Id: TypeAlias = str | int
+Kind: TypeAlias = Literal["request", "notification", "response"]
+
+LINE_LIMIT: Final = 64 * 1024 * 1024
+"""The longest line that is read, in bytes, unless the caller says otherwise."""
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+
+_BREAKS: Final = ((b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"), (b"\xc2\x85", rb"\u0085"))
+
+
+class FrameError(WireError):
+    """A line that is no acceptable message; `id` is the one it should be answered under, where one was found.
+
+    `response` is True when the line looks like an answer to a request of ours: then nobody may answer it.
+    """
+
+    def __init__(
+        self, message: str, *, code: int = INVALID_REQUEST, frame_id: Id | None = None, response: bool = False
+    ) -> None:
+        self.id = frame_id
+        self.response = response
+        super().__init__(message, code=code)
+
+
+def decode(line: bytes) -> JsonObject:
+    """The message on one line, checked to be one JSON-RPC request, notification or response.
+
+    FrameError (a WireError) otherwise: not strict JSON, a batch, ids that are not strings or integers,
+    params that are not an object, neither or both of result and error.
+    """
+    try:
+        frame = parse(line)
+    except WireError as error:
+        found, response = _salvage(line)
+        raise FrameError(str(error), code=error.code, frame_id=found, response=response) from None
+    if not isinstance(frame, dict):
+        what = "batches are not part of MCP since 2025-06-18" if isinstance(frame, list) else "not an object"
+        raise FrameError(f"message refused: {what}")
+    problem = _problem(frame)
+    if problem:
+        found = frame.get("id")
+        raise FrameError(
+            f"message refused: {problem}",
+            frame_id=found if is_id(found) else None,
+            response="method" not in frame,
+        )
+    return frame
+
+
+def is_id(value: Any) -> bool:
+    """True for what may identify a request: a string or an integer, never a boolean."""
+    return isinstance(value, (str, int)) and not isinstance(value, bool)
+
+
+def _problem(frame: JsonObject) -> str:
+    if frame.get("jsonrpc") != "2.0":
+        return '`jsonrpc` must be "2.0"'
+    if "method" not in frame:
+        return _response_problem(frame)
+    return _request_problem(frame)
+
+
+def _request_problem(frame: JsonObject) -> str:
+    if not isinstance(frame["method"], str):
+        return "`method` must be a string"
+    if "id" in frame and not is_id(frame["id"]):
+        return "`id` must be a string or an integer"
+    if "result" in frame or "error" in frame:
+        return "it is both a request and a response"
+    params = frame.get("params")
+    if params is not None and not isinstance(params, dict):
+        return "`params` must be an object"
+    return ""
+
+
+def _response_problem(frame: JsonObject) -> str:
+    if "id" not in frame:
+        return "it has neither `method` nor `id`"
+    if ("result" in frame) == ("error" in frame):
+        return "it must have exactly one of `method`, `result` and `error`"
+    found = frame["id"]
+    if not is_id(found) and not (found is None and "error" in frame):
+        return "`id` must be a string or an integer"
+    if "error" in frame:
+        error = frame["error"]
+        if not isinstance(error, dict) or not is_id(error.get("code")) or isinstance(error["code"], str):
+            return "`error` must be an object with an integer `code`"
+        if not isinstance(error.get("message"), str):
+            return "`error` must have a `message`"
+    return ""
+
+
+def _salvage(line: bytes) -> tuple[Id | None, bool]:
+    """The one id of a line that strict reading refused, so that nobody waits for ever; is it a response?"""
+    try:
+        pairs = json.loads(line, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError):
+        return None, False
+    if not isinstance(pairs, _Pairs):
+        return None, False
+    ids = [value for name, value in pairs if name == "id"]
+    found = ids[0] if len(ids) == 1 and is_id(ids[0]) else None
+    return found, all(name != "method" for name, _ in pairs)
+
+
+class _Pairs(list[Any]):
+    """The members of one object in their order, duplicates included."""
+
+
+def kind_of(frame: JsonObject) -> Kind:
+    """What a decoded frame is."""
+    if "method" in frame:
+        return "request" if "id" in frame else "notification"
+    return "response"
+
+
+def encode_line(frame: JsonObject) -> bytes:
+    """The frame as one line, newline included; WireError for what JSON cannot say.
+
+    The characters that some line readers take for a line end (U+2028, U+2029, U+0085) are escaped.
+    """
+    data = encode(frame)
+    if not data.isascii():
+        for raw, escaped in _BREAKS:
+            if raw in data:
+                data = data.replace(raw, escaped)
+    return data + b"\n"
+
+
+def request_frame(frame_id: Id, method: str, params: JsonObject | None = None) -> JsonObject:
+    """A request."""
+    if params is None:
+        return {"jsonrpc": "2.0", "id": frame_id, "method": method}
+    return {"jsonrpc": "2.0", "id": frame_id, "method": method, "params": params}
+
+
+def notification_frame(method: str, params: JsonObject | None = None) -> JsonObject:
+    """A notification."""
+    if params is None:
+        return {"jsonrpc": "2.0", "method": method}
+    return {"jsonrpc": "2.0", "method": method, "params": params}
+
+
+def result_frame(frame_id: Id, result: Any) -> JsonObject:
+    """A successful response."""
+    return {"jsonrpc": "2.0", "id": frame_id, "result": result}
+
+
+def error_frame(frame_id: Id | None, code: int, message: str, data: Any = None) -> JsonObject:
+    """An error response; `data` is left out when it is None."""
+    error: JsonObject = {"code": code, "message": message}
+    if data is not None:
+        error["data"] = data
+    return {"jsonrpc": "2.0", "id": frame_id, "error": error}
+
+
+class LineSplitter:
+    """Cuts a byte stream into lines without their newline; blank lines vanish.
+
+    A line over the limit is dropped to its end and `on_overlong` gets its first bytes; without that
+    function a WireError is raised, and the stream is of no further use.
+    """
+
+    __slots__ = ("_kept", "_limit", "_on_overlong", "_pieces", "_size", "_skipping")
+
+    def __init__(self, limit: int = LINE_LIMIT, on_overlong: Callable[[bytes], None] | None = None) -> None:
+        self._limit = limit
+        self._on_overlong = on_overlong
+        self._pieces: list[bytes] = []
+        self._kept: list[bytes] = []
+        self._size = 0
+        self._skipping = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that are complete now."""
+        fresh = not self._size and not self._skipping
+        if fresh and data.endswith(b"\n") and len(data) <= self._limit:
+            return [line for line in data.split(b"\n") if line and not line.isspace()]
+        *ended, rest = data.split(b"\n")
+        for piece in ended:
+            self._end(piece)
+        if rest:
+            self._add(rest)
+        lines, self._kept = self._kept, []
+        return lines
+
+    def end(self) -> bytes:
+        """What stands after the last newline when the stream ends; b"" when there is nothing."""
+        rest = b"".join(self._pieces)
+        self._pieces, self._size, self._skipping = [], 0, False
+        return b"" if rest.isspace() else rest
+
+    def _end(self, piece: bytes) -> None:
+        if self._skipping or not self._add(piece):
+            self._skipping = False
+            return
+        line = b"".join(self._pieces) if len(self._pieces) > 1 else piece
+        self._pieces, self._size = [], 0
+        if line and not line.isspace():
+            self._kept.append(line)
+
+    def _add(self, piece: bytes) -> bool:
+        """Keep a piece of the current line; False when that makes it too long."""
+        if self._skipping:
+            return False
+        self._size += len(piece)
+        self._pieces.append(piece)
+        if self._size <= self._limit:
+            return True
+        head = b"".join(self._pieces)[:512]
+        self._pieces, self._size, self._skipping = [], 0, True
+        if self._on_overlong is None:
+            raise WireError(f"a line is longer than {self._limit} bytes", code=PARSE_ERROR)
+        self._on_overlong(head)
+        return False
