@@ -7,8 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, TypeAlias
+
+from airlock.words import Effect as Effect
+from airlock.words import Kind as Kind
+from airlock.words import Outcome as Outcome
+from airlock.words import PrincipalKind as PrincipalKind
+from airlock.words import Refusal as Refusal
+from airlock.words import Risk as Risk
+from airlock.words import Status as Status
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = dict[str, Any]
@@ -36,54 +43,6 @@ class _Nothing(Mapping[str, Any]):
 
 
 NOTHING: Mapping[str, Any] = _Nothing()
-
-
-class Effect(StrEnum):
-    """What a rule says about a call."""
-
-    ALLOW = "allow"
-    ASK = "ask"
-    DENY = "deny"
-
-    @property
-    def strictness(self) -> int:
-        """0 for allow, 1 for ask, 2 for deny: the larger one wins."""
-        return _STRICTNESS[self]
-
-
-_STRICTNESS = {Effect.ALLOW: 0, Effect.ASK: 1, Effect.DENY: 2}
-
-
-class Risk(StrEnum):
-    """How much a rule's author fears a call; shown to the person who decides."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-
-    @property
-    def weight(self) -> int:
-        """0 for low, 1 for medium, 2 for high."""
-        return _WEIGHT[self]
-
-
-_WEIGHT = {Risk.LOW: 0, Risk.MEDIUM: 1, Risk.HIGH: 2}
-
-
-class Kind(StrEnum):
-    """What a call reaches for. The policy addresses resources and prompts by a prefix."""
-
-    TOOL = "tool"
-    RESOURCE = "resource"
-    PROMPT = "prompt"
-
-
-class PrincipalKind(StrEnum):
-    """Who may ask."""
-
-    AGENT = "agent"
-    HUMAN = "human"
-    SERVICE = "service"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,22 +172,6 @@ class Decision:
     would: Effect | None = None
 
 
-class Status(StrEnum):
-    """The states of an approval request: pending → approved → used; denied, expired, cancelled."""
-
-    PENDING = "pending"
-    APPROVED = "approved"
-    USED = "used"
-    DENIED = "denied"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-
-    @property
-    def live(self) -> bool:
-        """True while an identical call can still find it: pending or approved."""
-        return self in {Status.PENDING, Status.APPROVED}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vote:
     """One person's answer to one request."""
@@ -243,8 +186,9 @@ class Vote:
 class ApprovalRequest:
     """A person's open question, as the store keeps it. Arguments are already redacted.
 
-    `version` grows by one with every change and is what compare-and-set compares. `kept` is set once
-    Airlock itself answered "pending": then the request needs no living waiter. `again` marks a question
+    `version` grows by one with every change and is what compare-and-set compares. `scope`
+    is the fingerprint without the arguments, which a grant for any arguments is bound to. `kept` is set
+    once Airlock itself answered "pending": then the request needs no living waiter. `again` marks a question
     asked anew after another identical call spent the answer; `heard` is set once a caller was told of a
     denial, so that a caller who was away still finds it. `attended_at` is not written but joined in by
     the store as it reads: now while a waiter of a living process waits, else the last moment one did
@@ -254,6 +198,7 @@ class ApprovalRequest:
     id: str
     code: str
     fingerprint: str
+    scope: str = ""
     status: Status = Status.PENDING
     version: int = 1
     agent: str
@@ -304,13 +249,14 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A standing yes with an end. `fingerprint` is "" when it covers any arguments of the tool."""
+    """A standing yes with an end. `fingerprint` is a call's, or its scope when it covers any arguments."""
 
     id: str
     agent: str
     workspace: str
     tool: str
-    fingerprint: str = ""
+    fingerprint: str
+    any_args: bool = False
     rule: str
     rule_digest: str
     request_id: str = ""
@@ -374,20 +320,6 @@ class Wait:
     waiter: Waiter | None = None
 
 
-class Refusal(StrEnum):
-    """Why a call is refused."""
-
-    POLICY = "policy"
-    UNKNOWN_AGENT = "unknown_agent"
-    PAUSED = "paused"
-    LIMIT = "limit"
-    DENIED = "denied"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-    PENDING = "pending"
-    FAILED = "failed"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse:
     """The call must not run. `reason` is a sentence the model may read: it never holds a code or an id."""
@@ -401,12 +333,3 @@ class Refuse:
 
 
 Verdict: TypeAlias = Proceed | Wait | Refuse
-
-
-class Outcome(StrEnum):
-    """How a call that ran came out."""
-
-    SUCCESS = "success"
-    ERROR = "error"
-    CANCELLED = "cancelled"
-    UNKNOWN = "unknown"
