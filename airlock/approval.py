@@ -76,7 +76,7 @@ def _counts(person: str, reviewers: Reviewers) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What an answer makes of a request: the next row, the vote, and perhaps a grant. `missing` people remain."""
+    """What an answer makes of a request: the next row, the vote, perhaps a grant; `missing` people remain."""
 
     request: ApprovalRequest
     vote: Vote
@@ -134,8 +134,8 @@ def _check_authority(request: ApprovalRequest, resolution: Resolution, people: M
         raise NotPermitted(f"request `{request.code}`: only {names} may approve it, not `{person}`")
     if resolution.grant_ms is not None and not request.grantable:
         raise NotPermitted(
-            f"request `{request.code}`: no standing grant for a call of high risk, a shell line that cannot be "
-            "understood, or one that needs several people: approve it without `--for`"
+            f"request `{request.code}`: no standing grant for a call of high risk, a shell line that cannot "
+            "be understood, or one that needs several people: approve it without `--for`"
         )
 
 

@@ -1,0 +1,41 @@
+"""The program's edge. `stdio` and `hook` are served before the command line library is imported:
+clients start them for every session and every tool call, so what they import is what people wait for.
+"""
+
+from __future__ import annotations
+
+import sys
+
+FAST = {"stdio": "airlock.stdiocli", "hook": "airlock.hookcli"}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    command, rest = split_command(words)
+    if command in FAST and not {"-h", "--help"} & set(rest):
+        import importlib
+
+        code = importlib.import_module(FAST[command]).main(rest)
+        return int(code)
+    from airlock.cli.main import run
+
+    return run(words)
+
+
+def split_command(words: list[str]) -> tuple[str, list[str]]:
+    """The command, and all other words: `--config FILE` may stand before the command or after it."""
+    before: list[str] = []
+    index = 0
+    while index < len(words):
+        word = words[index]
+        if not word.startswith("-"):
+            return word, before + words[index + 1 :]
+        takes_value = word in {"--config", "-c", "--log-level", "--log-file"} and index + 1 < len(words)
+        before += words[index : index + 1 + takes_value]
+        index += 1 + takes_value
+    return "", before
+
+
+if __name__ == "__main__":
+    sys.exit(main())

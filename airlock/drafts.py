@@ -1,0 +1,148 @@
+"""The audit events that the pipeline writes, made in one place: what each kind says, already redacted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airlock.model import ApprovalRequest, Call, Decision, Grant, Outcome, Proceed, Refusal
+from airlock.ports import Clock, Draft, MakeId
+from airlock.redaction import Redactor
+
+
+class Scribe:
+    """Writes drafts: it knows the clock, makes the ids, and redacts before anything leaves it."""
+
+    def __init__(self, redactor: Redactor, clock: Clock, make_id: MakeId) -> None:
+        self._redactor = redactor
+        self._clock = clock
+        self._make_id = make_id
+
+    def adopt(self, redactor: Redactor) -> None:
+        """Redact by other field names from now on."""
+        self._redactor = redactor
+
+    def arguments(self, call: Call, decision: Decision | None = None) -> dict[str, Any]:
+        """The call's arguments as anyone but the upstream may see them."""
+        return self._redactor.redact(call.arguments, decision.terms.redact if decision else frozenset())
+
+    def decided(self, kind: str, call: Call, decision: Decision, **more: Any) -> Draft:
+        """What the policy decided: `call.allowed`, `call.denied`, `request.used`; `more` joins the body."""
+        body = {
+            "args": self.arguments(call, decision),
+            "effect": str(decision.effect),
+            "rule": decision.rule,
+            "reason": decision.reason,
+            "revision": decision.revision,
+            "identity": call.principal.identity,
+            "kind": str(call.kind),
+            "road": call.origin.road,
+        }
+        self._add_context(body, call, decision)
+        body.update(more)
+        return self._draft(kind, body, call_id=call.id, agent=call.agent, tool=decision.tool or call.tool)
+
+    def _add_context(self, body: dict[str, Any], call: Call, decision: Decision) -> None:
+        if decision.would is not None:
+            body["would"] = str(decision.would)
+        if call.parts:
+            body["parts"] = [part.tool for part in call.parts]
+        origin = call.origin
+        for name in ("session", "cwd", "client", "tool_use_id", "workspace"):
+            value = getattr(origin, name)
+            if value:
+                body[name] = value
+
+    def refused(
+        self, call: Call, kind: Refusal, reason: str, *, rule: str = "", request_id: str = ""
+    ) -> Draft:
+        """A call that does not run, and no rule's doing: paused, limits, a person's no, a failure."""
+        body = {
+            "args": self.arguments(call),
+            "effect": "deny",
+            "rule": rule,
+            "reason": reason,
+            "refusal": str(kind),
+            "identity": call.principal.identity,
+            "kind": str(call.kind),
+            "road": call.origin.road,
+        }
+        return self._draft(
+            "call.denied", body, call_id=call.id, agent=call.agent, tool=call.tool, request_id=request_id
+        )
+
+    def failed(self, call: Call, reason: str) -> Draft:
+        """A call that could not be judged: without its arguments, which may be what could not be read."""
+        body = {"args": {}, "effect": "deny", "rule": "", "reason": reason, "refusal": str(Refusal.FAILED)}
+        return self._draft("call.denied", body, call_id=call.id, agent=call.agent, tool=call.tool)
+
+    def completed(self, proceed: Proceed, outcome: Outcome, error: str) -> Draft:
+        """How a call that ran came out, and how long it took."""
+        body: dict[str, Any] = {
+            "outcome": str(outcome),
+            "duration_ms": max(0, self._clock() - proceed.started_at),
+        }
+        if error:
+            body["error"] = error[:2000]
+        return self._draft(
+            "call.completed",
+            body,
+            call_id=proceed.call.id,
+            agent=proceed.call.agent,
+            tool=proceed.decision.tool or proceed.call.tool,
+            request_id=proceed.request_id,
+        )
+
+    def request(self, kind: str, request: ApprovalRequest, *, call_id: str = "", **more: Any) -> Draft:
+        """What happened to a question: `request.opened`, `request.approved`, `request.expired` …"""
+        body: dict[str, Any] = {"status": str(request.status), "rule": request.rule}
+        if request.decided_by:
+            body["by"] = request.decided_by
+        if request.note:
+            body["note"] = request.note
+        body.update(more)
+        return self._draft(
+            kind,
+            body,
+            call_id=call_id or request.call_id,
+            agent=request.agent,
+            tool=request.tool,
+            request_id=request.id,
+        )
+
+    def grant(self, kind: str, grant: Grant, by: str) -> Draft:
+        """`grant.made` or `grant.ended`."""
+        body = {
+            "grant": grant.id,
+            "by": by,
+            "rule": grant.rule,
+            "any_args": grant.any_args,
+            "workspace": grant.workspace,
+            "expires_at": grant.expires_at,
+        }
+        return self._draft(kind, body, agent=grant.agent, tool=grant.tool, request_id=grant.request_id)
+
+    def note(self, kind: str, body: Mapping[str, Any], *, agent: str = "") -> Draft:
+        """Something that is about no call: `pause.set`, `pause.lifted`, `policy.changed`."""
+        return self._draft(kind, body, agent=agent)
+
+    def _draft(
+        self,
+        kind: str,
+        body: Mapping[str, Any],
+        *,
+        call_id: str = "",
+        request_id: str = "",
+        agent: str = "",
+        tool: str = "",
+    ) -> Draft:
+        return Draft(
+            id=self._make_id(),
+            kind=kind,
+            at=self._clock(),
+            call_id=call_id,
+            request_id=request_id,
+            agent=agent,
+            tool=tool,
+            body=body,
+        )

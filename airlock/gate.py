@@ -1,0 +1,381 @@
+"""The one gate: every call of every face is decided here, and only here is a Proceed made.
+
+No Proceed before its audit event is committed. Whatever raises, no call proceeds. An approval is spent
+in one place (`Questions._spend`), by an identical call, under today's policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from airlock import approval
+from airlock.config import Config
+from airlock.desk import Desk
+from airlock.drafts import Scribe
+from airlock.endings import ATTEMPTS, Endings
+from airlock.errors import AirlockError, Conflict, Stale, StoreBusy
+from airlock.facts import gather
+from airlock.ids import make_code as random_code
+from airlock.ids import make_id as random_id
+from airlock.ids import now_ms
+from airlock.lobby import Lobby
+from airlock.model import (
+    ApprovalRequest,
+    Call,
+    Controls,
+    Decision,
+    Effect,
+    Outcome,
+    Proceed,
+    Refusal,
+    Refuse,
+    Status,
+    Verdict,
+    Wait,
+    Waiter,
+)
+from airlock.policy import Facts, Policy
+from airlock.ports import Change, Clock, MakeId, Notifier, Store
+from airlock.questions import Questions, Spent
+from airlock.redaction import Redactor
+
+LOOK_AGAIN_S = 1.0
+"""How often a call whose approval is another waiter's to spend looks whether that one still lives."""
+
+OnWait = Callable[[Wait], None]
+
+log = logging.getLogger(__name__)
+
+
+class Gate(Desk):
+    """submit · wait · authorize · withdraw · leave · complete · preview; and, from the Desk, what people do.
+
+    `submit` and `wait` never raise but for cancellation: a failure is a Refuse.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        store: Store,
+        config: Config,
+        redactor: Redactor,
+        fingerprint_key: bytes,
+        notifiers: Sequence[Notifier] = (),
+        clock: Clock = now_ms,
+        make_id: MakeId = random_id,
+        make_code: Callable[[int], str] = random_code,
+    ) -> None:
+        self.policy = policy
+        self._lobby = Lobby(store, clock)
+        scribe = Scribe(redactor, clock, make_id)
+        self._endings = Endings(store=store, lobby=self._lobby, scribe=scribe, clock=clock)
+        self._questions = Questions(
+            store=store,
+            lobby=self._lobby,
+            scribe=scribe,
+            endings=self._endings,
+            config=config,
+            key=fingerprint_key,
+            clock=clock,
+            make_id=make_id,
+            make_code=make_code,
+        )
+        super().__init__(
+            store=store,
+            config=config,
+            scribe=scribe,
+            lobby=self._lobby,
+            notifiers=notifiers,
+            clock=clock,
+            make_id=make_id,
+        )
+
+    def adopt(self, policy: Policy, config: Config, redactor: Redactor | None = None) -> None:
+        """Decide by this policy from now on; parked calls meet it when their answer is used."""
+        self.policy = policy
+        self.config = config
+        self._questions.config = config
+        if redactor is not None:
+            self._scribe.adopt(redactor)
+
+    # -- deciding ------------------------------------------------------------------------------------
+
+    def submit_now(self, call: Call) -> Proceed | Refuse | None:
+        """Decide a plain call without waiting for anything; None when `submit` has to.
+
+        It is `submit` for the usual case: a known agent, no pause, no facts to gather, allow or deny,
+        and an event that could be committed in place. Held against `submit` by a property test.
+        """
+        policy, controls = self.policy, self._store.controls_now()
+        try:
+            if controls.pauses or not policy.knows(call.agent) or policy.needs(call):
+                return None
+            decision = policy.evaluate(call, Facts(now=self._clock()))
+            if decision.effect is Effect.ASK or decision.terms.rates:
+                return None
+            allowed = decision.effect is Effect.ALLOW
+            draft = self._scribe.decided("call.allowed" if allowed else "call.denied", call, decision)
+            if not self._store.record_now(draft, controls.revision):
+                return None
+        except AirlockError as error:
+            log.debug("the fast path gave up: %s", error)
+            return None
+        return self._proceed(call, decision) if allowed else _refuse(call, decision)
+
+    async def submit(self, call: Call, *, attend: bool = True) -> Verdict:
+        """Decide a call. Without `attend` a question stays open until it expires, with nobody waiting."""
+        return await self._guarded(call, None, attend=attend)
+
+    async def _guarded(self, call: Call, waiter: Waiter | None, *, attend: bool) -> Verdict:
+        try:
+            return await self._submit(call, waiter, attend=attend)
+        except AirlockError as error:
+            log.warning("call of `%s` refused: %s", call.tool, error)
+            reason = f"cannot be decided: {error}"
+        except Exception:
+            # The gate's outer edge: a defect of ours refuses the call, it never lets it through.
+            log.exception("call of `%s` refused", call.tool)
+            reason = "cannot be decided: internal failure"
+        with contextlib.suppress(Exception):
+            await self._store.record([self._scribe.failed(call, reason)])
+        return Refuse(call=call, kind=Refusal.FAILED, reason=reason)
+
+    async def _submit(self, call: Call, waiter: Waiter | None, *, attend: bool) -> Verdict:
+        for _ in range(ATTEMPTS):
+            controls = await self._store.controls()
+            try:
+                return await self._decide(call, controls, waiter, attend=attend)
+            except (Stale, Conflict):
+                continue  # pauses, grants or a rate moved under us: decide again on what is true now
+        raise StoreBusy("pauses and grants change too fast to decide on")
+
+    async def _decide(
+        self, call: Call, controls: Controls, waiter: Waiter | None, *, attend: bool
+    ) -> Verdict:
+        if controls.paused(call.agent):
+            return await self._turn_away(call, Refusal.PAUSED, "airlock is paused: a person must resume it")
+        if not self.policy.knows(call.agent):
+            return await self._turn_away(call, Refusal.UNKNOWN_AGENT, f"unknown agent `{call.agent}`")
+        decision = await self._evaluate(call)
+        if decision.effect is Effect.DENY:
+            await self._record(call, "call.denied", decision, controls)
+            await self._forget(call, waiter)
+            return _refuse(call, decision)
+        if decision.effect is Effect.ALLOW:
+            await self._record(call, "call.allowed", decision, controls)
+            await self._forget(call, waiter)
+            return self._proceed(call, decision)
+        return await self._ask(call, decision, controls, waiter, attend=attend)
+
+    async def _evaluate(self, call: Call) -> Decision:
+        facts = await gather(self.policy.needs(call), self._store, self._clock())
+        return self.policy.evaluate(call, facts)
+
+    async def _record(
+        self, call: Call, kind: str, decision: Decision, controls: Controls, grant: str = ""
+    ) -> None:
+        more = {"grant": grant} if grant else {}
+        draft = self._scribe.decided(kind, call, decision, **more)
+        if decision.terms.rates and kind == "call.allowed":
+            change = Change(events=(draft,), rates=decision.terms.rates, controls=controls.revision)
+            await self._store.commit(change)
+        else:
+            await self._store.record([draft], controls.revision)
+
+    async def _turn_away(self, call: Call, kind: Refusal, reason: str) -> Refuse:
+        await self._store.record([self._scribe.refused(call, kind, reason)])
+        return Refuse(call=call, kind=kind, reason=reason)
+
+    async def _ask(
+        self, call: Call, decision: Decision, controls: Controls, waiter: Waiter | None, *, attend: bool
+    ) -> Verdict:
+        grant = self._questions.granted(call, decision, controls)
+        if grant is not None:
+            await self._record(call, "call.allowed", decision, controls, grant.id)
+            await self._forget(call, waiter)
+            return self._proceed(call, decision, grant_id=grant.id)
+        asked = await self._questions.ask(call, decision, controls, waiter=waiter, attend=attend)
+        if isinstance(asked, Spent):
+            return self._proceed(call, decision, request_id=asked.request.id)
+        if isinstance(asked, Wait) and asked.request.status is Status.PENDING and _is_news(asked, waiter):
+            self._tell(asked.request, opened=True)
+        return asked
+
+    async def _forget(self, call: Call, waiter: Waiter | None) -> None:
+        """Withdraw the question of a call that no longer needs its answer."""
+        if waiter is None:
+            return
+        request = await self._store.find(waiter.request_id)
+        if request is not None:
+            decision = Decision(effect=Effect.ASK, tool=request.tool)
+            await self._endings.leave(
+                Wait(call=call, decision=decision, request=request, waiter=waiter), cancel=True
+            )
+
+    def _proceed(
+        self, call: Call, decision: Decision, *, request_id: str = "", grant_id: str = ""
+    ) -> Proceed:
+        return Proceed(
+            call=call,
+            decision=decision,
+            request_id=request_id,
+            grant_id=grant_id,
+            started_at=self._clock(),
+        )
+
+    async def preview(self, call: Call) -> Decision:
+        """What the policy says of a call, deciding and recording nothing."""
+        return await self._evaluate(call)
+
+    # -- waiting -------------------------------------------------------------------------------------
+
+    async def authorize(
+        self, call: Call, *, patience_ms: int | None = None, on_wait: OnWait | None = None
+    ) -> Proceed | Refuse:
+        """`submit`, and `wait` when it must; `on_wait` is told of the question, and of the next one."""
+        verdict = await self.submit(call)
+        if not isinstance(verdict, Wait):
+            return verdict
+        return await self.wait(verdict, patience_ms=patience_ms, on_wait=on_wait)
+
+    async def wait(
+        self, waiting: Wait, *, patience_ms: int | None = None, on_wait: OnWait | None = None
+    ) -> Proceed | Refuse:
+        """Wait for the person. Cancelling this leaves the question to its grace.
+
+        When the patience is over it refuses with `Refusal.PENDING` and keeps the question open.
+        """
+        until = None if patience_ms is None else self._clock() + patience_ms
+        try:
+            while True:
+                if on_wait is not None:
+                    on_wait(waiting)
+                verdict = await self._wait_once(waiting, until)
+                if not isinstance(verdict, Wait):
+                    return verdict
+                waiting = verdict
+        except asyncio.CancelledError:
+            self._spawn(self.leave(waiting))
+            raise
+
+    async def _wait_once(self, waiting: Wait, until: int | None) -> Verdict:
+        """Wait until this question is settled for this call, or turns into another question."""
+        with self._lobby.seat(waiting.request.id) as bell:
+            while True:
+                try:
+                    seen = await self._look(waiting, until)
+                except Conflict:
+                    continue
+                except AirlockError as error:
+                    log.warning("a parked call cannot read its question: %s", error)
+                    seen = self._unread(waiting)
+                if not isinstance(seen, float):
+                    return seen
+                await _until_rung(bell, seen)
+
+    async def _look(self, waiting: Wait, until: int | None) -> Verdict | float:
+        """What became of the question; or for how many seconds nothing happens unless the bell rings."""
+        request = await self._store.find(waiting.request.id)
+        if request is None:
+            return _without(waiting, Refusal.CANCELLED, "the question was removed")
+        now = self._clock()
+        match approval.status_at(request, now):
+            case Status.PENDING:
+                if until is not None and now >= until:
+                    return await self._hand_over(waiting)
+                ends = request.expires_at if until is None else min(until, request.expires_at)
+                return (ends - now) / 1000
+            case Status.APPROVED:
+                verdict = await self._guarded(waiting.call, waiting.waiter, attend=True)
+                same = isinstance(verdict, Wait) and verdict.request.status is Status.APPROVED
+                return LOOK_AGAIN_S if same else verdict
+            case Status.USED:
+                return await self._guarded(waiting.call, waiting.waiter, attend=True)
+            case Status.DENIED:
+                return await self._endings.tell_denied(waiting.call, request, waiting.waiter)
+            case status:
+                return await self._too_late(waiting, replace(request, status=status))
+
+    async def _hand_over(self, waiting: Wait) -> Refuse:
+        await self._endings.leave(waiting, cancel=False, keep=True)
+        reason = "still waiting for a person to decide: call again with the same arguments to find the answer"
+        return _without(waiting, Refusal.PENDING, reason, effect=Effect.ASK)
+
+    async def _too_late(self, waiting: Wait, request: ApprovalRequest) -> Refuse:
+        stored = await self._store.find(request.id)
+        if request.status is Status.EXPIRED and stored is not None and stored.status.live:
+            await self._endings.lapse(stored)
+        expired = request.status is Status.EXPIRED
+        kind = Refusal.EXPIRED if expired else Refusal.CANCELLED
+        reason = "nobody decided in time" if expired else "the question was withdrawn"
+        draft = self._scribe.refused(
+            waiting.call, kind, reason, rule=waiting.decision.rule, request_id=request.id
+        )
+        await self._store.record([draft])
+        return _without(waiting, kind, reason)
+
+    def _unread(self, waiting: Wait) -> Refuse | float:
+        if self._clock() < waiting.request.expires_at:
+            return LOOK_AGAIN_S
+        return _without(
+            waiting, Refusal.FAILED, "the database cannot be read, and the time to decide is over"
+        )
+
+    async def withdraw(self, waiting: Wait) -> None:
+        """The caller cancelled: its question goes, unless somebody else waits on it too."""
+        await self._endings.leave(waiting, cancel=True)
+
+    async def leave(self, waiting: Wait) -> None:
+        """The caller went away: its question stays decidable for the grace."""
+        await self._endings.leave(waiting, cancel=False)
+
+    # -- afterwards ----------------------------------------------------------------------------------
+
+    async def complete(self, proceed: Proceed, outcome: Outcome, *, error: str = "") -> None:
+        """Record how a call came out. A failure to record is logged: the call has run already."""
+        try:
+            await self._store.record([self._scribe.completed(proceed, outcome, error)])
+        except AirlockError as problem:
+            log.warning("the outcome of `%s` could not be recorded: %s", proceed.call.tool, problem)
+
+    def complete_now(self, proceed: Proceed, outcome: Outcome, *, error: str = "") -> bool:
+        """`complete` without waiting; False when `complete` has to."""
+        controls = self._store.controls_now()
+        try:
+            return self._store.record_now(self._scribe.completed(proceed, outcome, error), controls.revision)
+        except AirlockError:
+            return False
+
+
+async def _until_rung(bell: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(max(0.005, seconds)):
+            await bell.wait()
+    bell.clear()
+
+
+def _refuse(call: Call, decision: Decision) -> Refuse:
+    reason = decision.reason or "denied by policy"
+    return Refuse(call=call, kind=Refusal.POLICY, reason=reason, rule=decision.rule)
+
+
+def _without(waiting: Wait, kind: Refusal, reason: str, effect: Effect = Effect.DENY) -> Refuse:
+    return Refuse(
+        call=waiting.call,
+        kind=kind,
+        reason=reason,
+        effect=effect,
+        rule=waiting.decision.rule,
+        request_id=waiting.request.id,
+    )
+
+
+def _is_news(asked: Wait, waiter: Waiter | None) -> bool:
+    """True when people have not been told of this question yet: it was opened or reopened just now."""
+    opened = asked.request.version == 1 and asked.request.call_id == asked.call.id
+    return opened or (waiter is not None and asked.request.id == waiter.request_id)

@@ -1,0 +1,132 @@
+"""The wiring: from a config to a running gate, and to the processes that serve it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airlock import state
+from airlock.config import Config
+from airlock.errors import ConfigError, NotPermitted, Problem, StoreError
+from airlock.ids import now_ms
+
+if TYPE_CHECKING:
+    from airlock.gate import Gate
+    from airlock.policy import Policy
+    from airlock.store.sqlite import SQLiteStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """One opened Airlock: everything a face needs."""
+
+    config: Config
+    policy: Policy
+    store: SQLiteStore
+    gate: Gate
+
+
+def local_identity() -> str:
+    """The identity of the person at this terminal: `local:USER`."""
+    import getpass
+
+    try:
+        return f"local:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return f"local:{os.getuid()}"
+
+
+def find_config(explicit: Path | None, *, starts_programs: bool) -> Path:
+    """The config's path. UsageError when there is none; NotPermitted when it needs `airlock trust` first.
+
+    A config that was only found in the working directory can start programs, so whoever put it there
+    could run anything (decisions.md 7).
+    """
+    located = state.locate(explicit, os.environ, Path.cwd())
+    if starts_programs and located.found and not state.trusted(located.path):
+        raise NotPermitted(
+            f"`{located.path}` was only found in the working directory and can start programs: "
+            f"read it, then run `airlock trust {located.path}`, or name it with --config"
+        )
+    return located.path
+
+
+def load_config(path: Path) -> Config:
+    """The config at this path, with a policy that compiles; ConfigError with every problem."""
+    from airlock.loader import load
+
+    return load(path)
+
+
+def checked_policy(config: Config) -> Policy:
+    """The compiled policy, its own tests passed; ConfigError when it does not compile or a test fails."""
+    from airlock import __version__
+    from airlock.policy import compile_policy
+
+    policy = compile_policy(config)
+    # The same bytes under the same version passed already: start-up need not run them again.
+    if config.tests and not state.passed(config.digest, __version__):
+        _run_cases(policy, config)
+        state.remember_passed(config.digest, __version__)
+    return policy
+
+
+def _run_cases(policy: Policy, config: Config) -> None:
+    from airlock.cases import run_cases
+
+    failed = [result for result in run_cases(policy, config) if not result.passed]
+    if failed:
+        raise ConfigError(tuple(_problem(result.case.where, result.message) for result in failed))
+
+
+def _problem(where: str, message: str) -> Problem:
+    file, _, line = where.rpartition(":")
+    return Problem(file=file, line=int(line or 0), path="tests", message=message)
+
+
+def database_path(config: Config) -> Path:
+    """The file behind `database:`; StoreError for a kind of database that this version does not speak."""
+    scheme, _, rest = config.database.partition("://")
+    if scheme != "sqlite":
+        raise StoreError(f"database `{scheme}://…` is not supported: use sqlite:///PATH")
+    return Path("/" + rest.lstrip("/"))
+
+
+async def open_store(config: Config) -> SQLiteStore:
+    """The config's database, opened and migrated."""
+    from airlock.store.sqlite import SQLiteStore
+
+    return await SQLiteStore.open(database_path(config), clock=now_ms, durability=config.audit.durability)
+
+
+@contextlib.asynccontextmanager
+async def opened(config: Config, *, road: str, notify: bool = True) -> AsyncIterator[Runtime]:
+    """An opened Airlock for one road (`stdio`, `gateway`, `hook`, `cli`); closed whole on the way out."""
+    from airlock.gate import Gate
+    from airlock.notify import make_notifiers
+    from airlock.redaction import Redactor
+    from airlock.store.keys import load_key
+
+    policy = checked_policy(config)
+    store = await open_store(config)
+    try:
+        key = load_key(database_path(config))
+        gate = Gate(
+            policy=policy,
+            store=store,
+            config=config,
+            redactor=Redactor(config.audit.redact_fields, key),
+            fingerprint_key=key,
+            notifiers=make_notifiers(config) if notify else (),
+        )
+        with state.registered_process(config, road=road):
+            try:
+                yield Runtime(config=config, policy=policy, store=store, gate=gate)
+            finally:
+                await gate.close()
+    finally:
+        await store.close()
