@@ -237,7 +237,7 @@ class Config:
 
     `file` is the real path (also the workspace that binds approvals); `digest` is the SHA-256 of its
     bytes, which is the policy revision; `database` is an absolute `sqlite:///…` or `postgresql://…`
-    URL; `policy_digest` covers only what evaluation depends on.
+    URL; `sources` are the other files whose text went into it (`env_file`, `${file:…}`).
     """
 
     file: Path
@@ -255,6 +255,7 @@ class Config:
     notify: tuple[NotifyConfig, ...] = ()
     names_max: int = 48
     reload: Literal["auto", "trust", "off"] = "auto"
+    sources: tuple[Path, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
     @property
