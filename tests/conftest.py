@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 
@@ -9,3 +12,19 @@ import pytest
 def anyio_backend() -> str:
     """Airlock runs on asyncio only: aiosqlite and its pipes do."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def state_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test sees, or leaves anything in, the state directory of the person who runs it."""
+    path = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("AIRLOCK_STATE_DIR", str(path))
+    return path
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where everything can be installed, a skipped test is a failed one."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if skipped and os.environ.get("AIRLOCK_NO_SKIPS"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
