@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from airlock.fields import Found, Section
+from airlock.fields import Section
+from airlock.reading import Found
 from airlock.state import state_path
 
 SQLITE: Final = "sqlite:///"

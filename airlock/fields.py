@@ -5,18 +5,17 @@ Messages quote what stands in the file, never what a variable was replaced with.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from airlock.config import Secret
 from airlock.durations import milliseconds
-from airlock.errors import Problem
 from airlock.reader import Node
-from airlock.sections import GONE, SECTIONS, Key
-from airlock.substitution import SubstitutionError, expand, refers
+from airlock.reading import Found, Reading, meant, shown
+from airlock.sections import GONE, SECTIONS
+from airlock.shapes import Key
+from airlock.substitution import refers
 
 Word = TypeVar("Word", bound=str)
 
@@ -29,76 +28,6 @@ _OTHER_SPELLINGS: Final = {
     }
     for section, keys in SECTIONS.items()
 }
-
-
-def meant(word: str, known: Iterable[str]) -> str:
-    """A hint that names the known word which is nearest to a wrong one; "" when none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean `{near[0]}`?" if near else ""
-
-
-@dataclass(slots=True, kw_only=True)
-class Reading:
-    """What one load of one file needs everywhere, and the problems it has found so far."""
-
-    file: str
-    base: Path
-    env: Mapping[str, str]
-    exposed: bool = False
-    problems: list[Problem] = field(default_factory=list)
-    sources: list[Path] = field(default_factory=list)
-
-    def error(self, line: int, path: str, message: str, hint: str = "") -> None:
-        """Note something that makes the config unusable."""
-        self.problems.append(Problem(file=self.file, line=line, path=path, message=message, hint=hint))
-
-    def warn(self, line: int, path: str, message: str, hint: str = "") -> None:
-        """Note something that is worth a look."""
-        self.problems.append(
-            Problem(file=self.file, line=line, path=path, message=message, hint=hint, warning=True)
-        )
-
-    def where(self, line: int) -> str:
-        """file:line."""
-        return f"{self.file}:{line}"
-
-    def expand(self, text: str, line: int, path: str) -> str | None:
-        """The text with its references replaced; None, and a problem noted, when one has no value."""
-        try:
-            return expand(text, self.env, self.base, self.sources.append)
-        except SubstitutionError as error:
-            self.error(line, path, str(error), error.hint)
-            return None
-
-    def resolved(self, text: str) -> Path:
-        """A path of the config, absolute: relative to the config file, `~` being the user's home."""
-        path = Path(text).expanduser() if text.startswith("~") else Path(text)
-        return Path(_flattened(self.base / path))
-
-
-def _flattened(path: Path) -> str:
-    import os.path
-
-    return os.path.normpath(path)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A key that is there: the name it was written with, its value, its path."""
-
-    name: str
-    node: Node
-    path: str
-
-    @property
-    def line(self) -> int:
-        """Where to point."""
-        return self.node.line
-
-    @property
-    def milliseconds(self) -> bool:
-        """True for the spellings that take a plain number."""
-        return self.name.endswith("_ms")
 
 
 class Section:
@@ -186,7 +115,7 @@ class Section:
         if found is None:
             return default
         if not isinstance(found.node.value, str):
-            self.reading.error(found.line, found.path, f"must be text, not {_shown(found.node)}", "quote it")
+            self.reading.error(found.line, found.path, f"must be text, not {shown(found.node)}", "quote it")
             return default
         value = self.scalar(found.node, found.path)
         return default if value is None else value
@@ -246,7 +175,7 @@ class Section:
             value = _TRUTHS.get((self.reading.expand(value, found.line, found.path) or "").lower(), value)
         if isinstance(value, bool):
             return value
-        self.reading.error(found.line, found.path, f"must be true or false, not {_shown(found.node)}")
+        self.reading.error(found.line, found.path, f"must be true or false, not {shown(found.node)}")
         return default
 
     def whole(self, key: str, default: int, *, least: int = 0, most: int = 2**31) -> int:
@@ -258,7 +187,7 @@ class Section:
         if value is None:
             return default
         if not least <= value <= most:
-            message = f"must be between {least} and {most}, not {_shown(found.node)}"
+            message = f"must be between {least} and {most}, not {shown(found.node)}"
             self.reading.error(found.line, found.path, message)
             return default
         return value
@@ -274,7 +203,7 @@ class Section:
             )
         if isinstance(value, int) and not isinstance(value, bool):
             return value
-        self.reading.error(found.line, found.path, f"must be a whole number, not {_shown(node)}")
+        self.reading.error(found.line, found.path, f"must be a whole number, not {shown(node)}")
         return None
 
     def duration(self, key: str, default: int | None, *, least: int = 1) -> int | None:
@@ -287,7 +216,7 @@ class Section:
             return default
         if length < least:
             self.reading.error(
-                found.line, found.path, f"must be at least {least} ms, not {_shown(found.node)}"
+                found.line, found.path, f"must be at least {least} ms, not {shown(found.node)}"
             )
             return default
         return length
@@ -301,7 +230,7 @@ class Section:
             hint = (
                 hint if isinstance(value, int) and not isinstance(value, bool) else "write `30s`, `5m`, `2h`"
             )
-            self.reading.error(found.line, found.path, f"must be a duration, not {_shown(found.node)}", hint)
+            self.reading.error(found.line, found.path, f"must be a duration, not {shown(found.node)}", hint)
             return None
         expanded = value if not self.resolve else self.reading.expand(value, found.line, found.path)
         if expanded is None or (not self.resolve and refers(value)):
@@ -311,7 +240,7 @@ class Section:
         try:
             return milliseconds(expanded)
         except ValueError as error:
-            message = str(error) if not refers(value) else f"{_shown(found.node)} does not become a duration"
+            message = str(error) if not refers(value) else f"{shown(found.node)} does not become a duration"
             self.reading.error(found.line, found.path, message)
             return None
 
@@ -328,7 +257,7 @@ class Section:
         if value in known:
             return known[value]
         listed = ", ".join(f"`{word}`" for word in known)
-        message = f"must be one of {listed}, not {_shown(found.node)}"
+        message = f"must be one of {listed}, not {shown(found.node)}"
         self.reading.error(found.line, found.path, message, meant(raw, known))
         return default
 
@@ -343,7 +272,7 @@ class Section:
             self.reading.error(
                 found.line,
                 found.path,
-                f"must be a list, not {_shown(found.node)}",
+                f"must be a list, not {shown(found.node)}",
                 "begin each item with `- `",
             )
             return []
@@ -358,7 +287,7 @@ class Section:
             value = item.node.value
             wrong = not isinstance(value, (str, int, float) if numbers else str)
             if wrong or isinstance(value, bool) or value == "":
-                self.reading.error(item.line, item.path, f"must be text, not {_shown(item.node)}", "quote it")
+                self.reading.error(item.line, item.path, f"must be text, not {shown(item.node)}", "quote it")
                 continue
             text = self.scalar(item.node, item.path)
             if text is not None:
@@ -373,9 +302,7 @@ class Section:
         if found is None:
             return []
         if found.node.keys is None:
-            self.reading.error(
-                found.line, found.path, f"must be a mapping of names, not {_shown(found.node)}"
-            )
+            self.reading.error(found.line, found.path, f"must be a mapping of names, not {shown(found.node)}")
             return []
         return [
             (
@@ -395,13 +322,3 @@ class Section:
 
 def _placed(node: Node, line: int) -> Node:
     return node if node.line == line else replace(node, line=line)
-
-
-def _shown(node: Node) -> str:
-    if node.keys is not None:
-        return "a mapping"
-    if node.is_list:
-        return "a list"
-    if node.raw == "":
-        return "nothing"
-    return f"`{node.raw[:40]}{'…' if len(node.raw) > 40 else ''}`"

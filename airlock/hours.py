@@ -6,7 +6,8 @@ import re
 from typing import Final
 
 from airlock.config import Hours
-from airlock.fields import Found, Section, meant
+from airlock.fields import Section
+from airlock.reading import Found, meant
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WINDOW = re.compile(r"\s*([0-9]{1,2}):([0-9]{2})\s*[-–]\s*([0-9]{1,2}):([0-9]{2})\s*\Z")

@@ -13,10 +13,11 @@ from airlock import loader_policy, loader_settings
 from airlock.config import HOOK_NAMESPACES, AgentConfig, Config, PatternLine, PatternLists, RuleConfig, Secret
 from airlock.database import database
 from airlock.errors import ConfigError, Problem
-from airlock.fields import Reading, Section, meant
+from airlock.fields import Section
 from airlock.loader_providers import providers
 from airlock.profiles import SHIPPED
 from airlock.reader import MAX_BYTES, Node, read
+from airlock.reading import Reading, meant
 from airlock.substitution import assignments
 
 _RELOADS: Final[tuple[Literal["auto", "trust", "off"], ...]] = ("auto", "trust", "off")

@@ -5,7 +5,6 @@ Patterns and conditions are compiled elsewhere; here their shape and the names i
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
@@ -20,12 +19,13 @@ from airlock.config import (
     RuleConfig,
 )
 from airlock.durations import UNITS, milliseconds
-from airlock.fields import Found, Section, meant
+from airlock.fields import Section
 from airlock.hours import hours
 from airlock.loader_settings import patience
 from airlock.model import Effect, Risk
 from airlock.profiles import SHIPPED
 from airlock.reader import Node
+from airlock.reading import Found, meant
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _RATE = re.compile(r"\s*([0-9]{1,9})\s*/\s*([0-9]*)\s?(ms|s|m|h|d)\s*\Z")
@@ -311,6 +311,8 @@ def _moment(section: Section, found: Found | None) -> int | None:
     value = found.node.value
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST_TIME:
         return value
+    import datetime as dt
+
     try:
         moment = dt.datetime.fromisoformat(value if isinstance(value, str) else "")
     except ValueError:

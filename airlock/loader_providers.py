@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from airlock.config import HOOK_NAMESPACES, ProviderConfig, Secret
-from airlock.fields import Found, Reading, Section
+from airlock.fields import Section
 from airlock.loader_settings import headers, sensitive, url
 from airlock.reader import Node
+from airlock.reading import Found, Reading
 from airlock.substitution import refers
 
 _Type = Literal["builtin", "stdio", "http", "sse"]

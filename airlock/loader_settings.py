@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
 from airlock.config import (
     DEFAULT_REDACT,
@@ -14,7 +13,8 @@ from airlock.config import (
     Person,
     ServerConfig,
 )
-from airlock.fields import Found, Reading, Section, meant
+from airlock.fields import Section
+from airlock.reading import Found, Reading, meant
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -64,6 +64,8 @@ def _origins(section: Section) -> tuple[str, ...]:
 
 def split_url(text: str) -> tuple[str, str] | None:
     """Scheme and path of a usable http(s) URL, else None."""
+    from urllib.parse import urlsplit
+
     try:
         parts = urlsplit(text)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final
 
 import yaml
@@ -119,6 +118,12 @@ def _text(data: bytes | str, file: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _refusal(file, line, "not valid UTF-8") from None
+
+
+def _exact(text: str, value: float) -> bool:
+    from decimal import Decimal
+
+    return Decimal(text) == Decimal(repr(value))
 
 
 def _line(event: Any) -> int:
@@ -248,7 +253,7 @@ class _Tree:
             self._problem(line, f"number `{text[:40]}` is too large", hint)
             return None
         value = float(text)
-        if math.isfinite(value) and (len(text) < 16 or Decimal(text) == Decimal(repr(value))):
+        if math.isfinite(value) and (len(text) < 16 or _exact(text, value)):
             return value
         self._problem(line, f"number `{text[:40]}` cannot be kept exactly", hint)
         return None

@@ -7,12 +7,10 @@ opened without following links.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import fcntl
 import hashlib
 import json
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -137,6 +135,8 @@ def trusted_text(path: Path, env: Mapping[str, str] | None = None) -> str | None
 
 def difference(path: Path, env: Mapping[str, str] | None = None) -> str:
     """What changed since it was trusted, as a unified diff; the whole text when it never was."""
+    import difflib
+
     before = trusted_text(path, env) or ""
     after = path.read_bytes().decode("utf-8", "replace")
     lines = difflib.unified_diff(
@@ -209,7 +209,7 @@ def register(
 @contextlib.contextmanager
 def _registered(registration: Registration, env: Mapping[str, str] | None) -> Iterator[Registration]:
     folder = _private(state_dir(env) / "processes")
-    path = folder / f"{registration.pid}-{secrets.token_hex(4)}.json"
+    path = folder / f"{registration.pid}-{os.urandom(4).hex()}.json"
     draft = path.with_suffix(".new")
     descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -315,7 +315,7 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    draft = path.with_name(f"{path.name}.{os.urandom(4).hex()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(draft, flags, 0o600), "w", encoding="utf-8") as stream:
