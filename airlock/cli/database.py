@@ -1,0 +1,40 @@
+"""`airlock db`: care for the database."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from airlock.cli.frame import Frame, Group, here, wait_for
+from airlock.cli.places import open_places
+from airlock.cli.render import put, put_json
+from airlock.errors import UsageError
+
+
+@click.group(cls=Group, example="airlock db backup /backup/airlock.db")
+def db() -> None:
+    """Care for the database."""
+
+
+@db.command(example="airlock db backup /backup/airlock.db")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def backup(file: Path) -> None:
+    """Write a consistent copy while everything goes on; the file must not exist yet."""
+    wait_for(_backup(here(), file))
+
+
+async def _backup(frame: Frame, file: Path) -> None:
+    if os.path.lexists(file):
+        raise UsageError(f"`{file}` exists already: name a new file")
+    async with open_places(frame) as places:
+        runtimes = await places.runtimes()
+        if len(runtimes) != 1:
+            raise UsageError("several databases are known: name the config of one with `--config FILE`")
+        source = runtimes[0].config.database
+        await runtimes[0].store.backup(file)
+    if frame.json:
+        put_json({"ok": True, "database": source, "file": str(file), "bytes": file.stat().st_size})
+    else:
+        put(f"{source} is copied to {file} ({file.stat().st_size:,} bytes)")

@@ -1,0 +1,144 @@
+"""What every command shares: `--config` and `--json` before or after it, and an example in its help."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+T = TypeVar("T")
+
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@dataclass(slots=True, kw_only=True)
+class Frame:
+    """What was asked for on the command line, whatever the command."""
+
+    config: Path | None = None
+    json: bool = False
+    log_level: str = "warning"
+    log_file: Path | None = None
+
+
+def frame_of(context: click.Context) -> Frame:
+    """The frame of this run."""
+    return context.ensure_object(Frame)
+
+
+def here() -> Frame:
+    """The frame of the command that runs now."""
+    return frame_of(click.get_current_context())
+
+
+def _remember(context: click.Context, option: click.Parameter, value: Any) -> None:
+    if value not in (None, False) and option.name:
+        setattr(frame_of(context), option.name, value)
+
+
+def common_options() -> list[click.Parameter]:
+    """The options that work before and after every command."""
+    return [
+        click.Option(
+            ["--config", "-c"],
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            expose_value=False,
+            callback=_remember,
+            help="The config to use.",
+        ),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            expose_value=False,
+            callback=_remember,
+            help="One JSON document on stdout.",
+        ),
+    ]
+
+
+class Command(click.Command):
+    """A command with the common options and an example."""
+
+    def __init__(self, *args: Any, example: str = "", **attributes: Any) -> None:
+        attributes.setdefault("context_settings", HELP)
+        super().__init__(*args, **attributes)
+        self.example = example
+        self.params += common_options()
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The example, at the end of the help."""
+        write_example(self.example, formatter)
+        super().format_epilog(ctx, formatter)
+
+
+def write_example(example: str, formatter: click.HelpFormatter) -> None:
+    """One line of the help for each line of the example."""
+    if example:
+        with formatter.section("Example"):
+            for line in example.splitlines():
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+class Group(click.Group):
+    """A group whose commands are imported when they are used; `default` runs when none is named."""
+
+    command_class = Command
+
+    def __init__(
+        self,
+        *args: Any,
+        example: str = "",
+        default: str = "",
+        lazy: dict[str, str] | None = None,
+        **attributes: Any,
+    ) -> None:
+        attributes.setdefault("context_settings", HELP)
+        super().__init__(*args, **attributes)
+        self.example = example
+        self.default = default
+        self.lazy = lazy or {}
+        self.params += common_options()
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order in which they were written down."""
+        return [*self.lazy, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported at this moment."""
+        place = self.lazy.get(cmd_name)
+        if place is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = place.partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the default command in front when the arguments name none."""
+        if self.default and not self._names_one(list(args)):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+    def _names_one(self, args: list[str]) -> bool:
+        while args:
+            first = args.pop(0)
+            if first in {"--config", "-c"} and args:
+                args.pop(0)
+            elif first != "--json" and not first.startswith("--config="):
+                return first in {"-h", "--help"} or first in self.commands or first in self.lazy
+        return False
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The example, at the end of the help."""
+        write_example(self.example, formatter)
+        super().format_epilog(ctx, formatter)
+
+
+def wait_for(work: Coroutine[Any, Any, T]) -> T:
+    """Run the asynchronous part of a command to its end."""
+    return asyncio.run(work)

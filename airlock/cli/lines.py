@@ -1,0 +1,123 @@
+"""Lines of toned text: what `show`, `pending` and `watch` build, and how a narrow terminal folds them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class Tone(StrEnum):
+    """How a piece of a line is meant; the renderer knows the colours."""
+
+    PLAIN = "plain"
+    DIM = "dim"
+    HEAD = "head"
+    CODE = "code"
+    GOOD = "good"
+    BAD = "bad"
+    WARN = "warn"
+    MARK = "mark"
+    GUTTER = "gutter"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A piece of a line in one tone. Its text is already visible: no control is left in it."""
+
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+Line: TypeAlias = tuple[Span, ...]
+
+_MARKS = re.compile(r"(⟨[^⟨⟩]*⟩|⇥)")
+
+
+def span(text: str, tone: Tone = Tone.PLAIN) -> Span:
+    """A piece of our own words."""
+    return Span(text=text, tone=tone)
+
+
+def line(*pieces: Span | str) -> Line:
+    """A line of pieces; bare strings are plain."""
+    return tuple(span(piece) if isinstance(piece, str) else piece for piece in pieces)
+
+
+def marked(text: str, tone: Tone = Tone.PLAIN) -> Line:
+    """Visible text whose marks (`⟨U+202E⟩`) stand out."""
+    pieces = _MARKS.split(text)
+    return tuple(span(piece, Tone.MARK if place % 2 else tone) for place, piece in enumerate(pieces) if piece)
+
+
+def text_of(pieces: Line) -> str:
+    """The line without its tones."""
+    return "".join(piece.text for piece in pieces)
+
+
+def width_of(text: str) -> int:
+    """How many terminal cells the text takes: wide characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(_cell(char) for char in text)
+
+
+def _cell(char: str) -> int:
+    if unicodedata.category(char) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
+
+
+def fold(lines: Iterable[Line], width: int) -> Iterator[Line]:
+    """The same lines, none wider than `width`; what was folded goes on under the same gutter."""
+    for pieces in lines:
+        if width_of(text_of(pieces)) <= width:
+            yield pieces
+        else:
+            yield from _folded(pieces, max(8, width))
+
+
+def _folded(pieces: Line, width: int) -> Iterator[Line]:
+    lead = _lead(pieces)
+    room = max(4, width - width_of(text_of(lead)))
+    row: list[Span] = []
+    used = 0
+    for piece in pieces[len(lead) :]:
+        for chunk, cells in _chunks(piece, room, used):
+            if used and used + cells > room:
+                yield (*lead, *row)
+                lead, row, used = _again(lead), [], 0
+            row.append(chunk)
+            used += cells
+    yield (*lead, *row)
+
+
+def _lead(pieces: Line) -> Line:
+    """The label and gutter in front, which stay in their column."""
+    for place, piece in enumerate(pieces):
+        if piece.tone is Tone.GUTTER:
+            return pieces[: place + 1]
+    return ()
+
+
+def _again(lead: Line) -> Line:
+    if not lead:
+        return (span("    "),)
+    gutter = lead[-1]
+    blank = width_of(text_of(lead)) - width_of(gutter.text)
+    return (span(" " * blank), span(gutter.text.replace("│", "┊"), Tone.GUTTER))
+
+
+def _chunks(piece: Span, room: int, used: int) -> Iterator[tuple[Span, int]]:
+    """Cut one span where a row is full; every character is kept."""
+    start, cells, left = 0, 0, room - used if used < room else room
+    for place, char in enumerate(piece.text):
+        one = _cell(char)
+        if cells + one > left and place > start:
+            yield span(piece.text[start:place], piece.tone), cells
+            start, cells, left = place, 0, room
+        cells += one
+    yield span(piece.text[start:], piece.tone), cells

@@ -1,0 +1,175 @@
+"""Where the queue is: the config that was named, else every database that Airlock's processes registered.
+
+So `airlock approve K7QF2M` works from any directory. A request is decided with the config of its own
+workspace, whose people and approvers count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from airlock import state
+from airlock.cli.frame import Frame
+from airlock.cli.render import complain
+from airlock.config import Config
+from airlock.errors import ConfigError, NoSuchRequest, StoreError, UsageError
+from airlock.model import NOTHING, ApprovalRequest
+from airlock.runtime import Runtime, opened
+
+SQLITE = "sqlite:///"
+
+
+def config_of(frame: Frame) -> Config:
+    """The one config of this run; UsageError when there is none, ConfigError when it is wrong."""
+    from airlock.loader import load
+
+    return load(config_path(frame))
+
+
+def config_path(frame: Frame) -> Path:
+    """The path of the one config of this run."""
+    return state.locate(frame.config, os.environ, Path.cwd()).path
+
+
+class Places:
+    """The open databases of one command."""
+
+    def __init__(self, stack: AsyncExitStack, configs: list[Config]) -> None:
+        self._stack = stack
+        self._configs: dict[str, list[Config]] = {}
+        for config in configs:
+            self._configs.setdefault(config.database, []).append(config)
+        self._open: dict[str, Runtime] = {}
+
+    @property
+    def databases(self) -> list[str]:
+        """The databases that are looked at, once each."""
+        return list(self._configs)
+
+    async def runtimes(self) -> list[Runtime]:
+        """One runtime a database. A database that cannot be opened is named on stderr, unless alone."""
+        found: list[Runtime] = []
+        for configs in self._configs.values():
+            try:
+                found.append(await self._runtime(configs[0]))
+            except StoreError as error:
+                if len(self._configs) == 1:
+                    raise
+                complain(f"`{configs[0].database}` is left out: {error}")
+        return found
+
+    async def _runtime(self, config: Config) -> Runtime:
+        key = str(config.file)
+        if key not in self._open:
+            self._open[key] = await self._stack.enter_async_context(
+                opened(config, road="cli", notify=_may_notify(config))
+            )
+        return self._open[key]
+
+    async def for_request(self, request: ApprovalRequest, found: Runtime) -> Runtime:
+        """The runtime with the config of the request's own workspace."""
+        for config in self._configs[found.config.database]:
+            if config.workspace == request.origin.workspace:
+                return await self._runtime(config)
+        return found
+
+    async def pending(self, agent: str = "") -> list[ApprovalRequest]:
+        """What waits in all databases, oldest first."""
+        rows = [row for runtime in await self.runtimes() for row in await runtime.gate.pending(agent)]
+        return sorted(rows, key=lambda row: row.created_at)
+
+    async def find(self, reference: str) -> tuple[Runtime, ApprovalRequest]:
+        """The request with this code or id; NoSuchRequest, or UsageError when two databases have it."""
+        hits: list[tuple[Runtime, ApprovalRequest]] = []
+        for runtime in await self.runtimes():
+            with contextlib.suppress(NoSuchRequest):
+                hits.append((runtime, await runtime.gate.request(reference)))
+        living = [hit for hit in hits if hit[1].status.live] or hits
+        if not living:
+            raise NoSuchRequest(f"no request `{reference[:64]}`: see `airlock pending`")
+        if len(living) > 1:
+            where = ", ".join(f"{row.id} ({row.agent}, {runtime.config.file})" for runtime, row in living)
+            raise UsageError(f"`{reference[:64]}` is in {len(living)} databases: use the id, one of {where}")
+        runtime, request = living[0]
+        return await self.for_request(request, runtime), request
+
+
+@asynccontextmanager
+async def open_places(frame: Frame) -> AsyncIterator[Places]:
+    """The databases of this command: of the named config, else of all that are known."""
+    async with AsyncExitStack() as stack:
+        yield Places(stack, known_configs(frame))
+
+
+def known_configs(frame: Frame) -> list[Config]:
+    """The configs whose databases a person's command looks at: the named one, or all that are known."""
+    if frame.config is not None or os.environ.get("AIRLOCK_CONFIG"):
+        return [_loaded(config_path(frame))]
+    configs: dict[str, Config] = {}
+    wrong: ConfigError | None = None
+    for path, database in _candidates():
+        if str(path) in configs:
+            continue
+        try:
+            config = _loaded(path)
+        except ConfigError as error:
+            wrong = wrong or error
+            if not database:
+                continue
+            complain(f"`{path}` is wrong, so its people are not known: {error.problems[0]}")
+            config = Config(file=path, digest="", database=database)
+        if _exists(config.database):
+            configs[str(path)] = config
+    if not configs and wrong is not None:
+        raise wrong
+    if not configs:
+        raise UsageError(
+            "no database is known here: name a config with `--config FILE`, or run `airlock init`"
+        )
+    return list(configs.values())
+
+
+def _candidates() -> Iterator[tuple[Path, str]]:
+    """Config paths in the order in which they count, with the database where it is known without them."""
+    with contextlib.suppress(UsageError):
+        located = state.locate(None, os.environ, Path.cwd())
+        # What merely lies in the working directory is left alone until somebody trusted it.
+        if not located.found or state.trusted(located.path):
+            yield Path(os.path.realpath(located.path)), ""
+    for one in state.registered():
+        yield Path(one.config), one.database
+    for one in state.databases():
+        yield Path(one.config), one.database
+
+
+def _loaded(path: Path) -> Config:
+    """The config without its policy: people decide also while a rule is being rewritten."""
+    from airlock.loader import load
+
+    config = load(path, Lenient(os.environ))
+    return replace(config, agents=NOTHING, profiles=NOTHING, rules=(), tests=(), providers=NOTHING)
+
+
+class Lenient(dict[str, str]):
+    """An environment in which every variable has a value: a person's shell lacks the agents' secrets."""
+
+    def get(self, name: str, default: object = None) -> str:  # type: ignore[override] # noqa: ARG002
+        """The value, or a stand-in that nothing here ever sends."""
+        return super().get(name) or "unset"
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def _exists(database: str) -> bool:
+    return not database.startswith(SQLITE) or Path("/" + database.removeprefix(SQLITE).lstrip("/")).exists()
+
+
+def _may_notify(config: Config) -> bool:
+    """A config that nobody trusted or named never starts a notifier's program."""
+    return os.environ.get("AIRLOCK_CONFIG", "") != "" or state.trusted(config.file)

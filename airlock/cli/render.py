@@ -1,0 +1,96 @@
+"""The only Console: tables and colours on a terminal, plain lines elsewhere, JSON when it is asked for.
+
+Nothing is ever read as markup: text from agents cannot colour, link or move anything.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from airlock.cli.lines import Line, Tone, fold, text_of
+from airlock.visible import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+STYLES = {
+    Tone.PLAIN: "",
+    Tone.DIM: "dim",
+    Tone.HEAD: "bold",
+    Tone.CODE: "bold cyan",
+    Tone.GOOD: "green",
+    Tone.BAD: "bold red",
+    Tone.WARN: "yellow",
+    Tone.MARK: "reverse magenta",
+    Tone.GUTTER: "dim cyan",
+}
+
+
+@cache
+def console() -> Console:
+    """Standard output as rich sees it."""
+    from rich.console import Console
+
+    return Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def on_terminal() -> bool:
+    """True when a person reads stdout directly."""
+    return sys.stdout.isatty()
+
+
+def as_text(pieces: Line) -> Text:
+    """A line in rich's form; its text is data, never markup."""
+    from rich.text import Text
+
+    return Text.assemble(*((piece.text, STYLES[piece.tone]) for piece in pieces), no_wrap=True, end="")
+
+
+def put_lines(lines: Iterable[Line]) -> None:
+    """Print lines: folded and coloured on a terminal, whole and plain elsewhere."""
+    if not on_terminal():
+        for pieces in lines:
+            put(text_of(pieces))
+        return
+    for pieces in fold(lines, console().width):
+        console().print(as_text(pieces))
+
+
+def put(text: str = "") -> None:
+    """Print one line of our own words or of visible text."""
+    sys.stdout.write(text + "\n")
+
+
+def put_json(value: Any) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def put_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table on a terminal, tab-separated lines elsewhere; every cell is made visible."""
+    shown = [[visible(cell) for cell in row] for row in rows]
+    if not on_terminal():
+        for row in shown:
+            put("\t".join(row))
+        return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(Text(column), overflow="fold")
+    for row in shown:
+        table.add_row(*(Text(cell) for cell in row))
+    console().print(table)
+
+
+def complain(text: str) -> None:
+    """Say on stderr what went wrong, one line a problem."""
+    for line in text.splitlines() or [""]:
+        sys.stderr.write(f"airlock: {visible(line)}\n")
