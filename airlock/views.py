@@ -36,7 +36,7 @@ def _object(text: str) -> Any:
         return {"unreadable": text}
 
 
-def request_view(request: ApprovalRequest) -> JsonObject:
+def request_shape(request: ApprovalRequest) -> JsonObject:
     """What `GET /hitl/pending` and `airlock pending --json` say of one request."""
     origin = request.origin
     return {
@@ -74,7 +74,7 @@ def _vote(vote: Vote) -> JsonObject:
     return {"by": vote.identity, "approve": vote.approve, "note": vote.note, "at": iso(vote.at)}
 
 
-def answer_view(request: ApprovalRequest) -> JsonObject:
+def answer_shape(request: ApprovalRequest) -> JsonObject:
     """The answer to a decision: `approvals` and `needed` too where more than one person must say yes."""
     answer: JsonObject = {"ok": True, "id": request.id, "code": request.code, "status": str(request.status)}
     if request.quorum > 1:
@@ -83,7 +83,7 @@ def answer_view(request: ApprovalRequest) -> JsonObject:
     return answer
 
 
-def entry_view(entry: AuditEntry) -> JsonObject:
+def entry_shape(entry: AuditEntry) -> JsonObject:
     """One call in `GET /audit` and `airlock audit --json`; `args` is JSON text."""
     return {
         "id": entry.id,
@@ -102,7 +102,7 @@ def entry_view(entry: AuditEntry) -> JsonObject:
     }
 
 
-def event_view(event: AuditEvent) -> JsonObject:
+def event_shape(event: AuditEvent) -> JsonObject:
     """One raw event with its place in the chain, as `audit export` writes it; `body` is JSON text."""
     return {
         "seq": event.seq,
@@ -119,7 +119,7 @@ def event_view(event: AuditEvent) -> JsonObject:
     }
 
 
-def grant_view(grant: Grant) -> JsonObject:
+def grant_shape(grant: Grant) -> JsonObject:
     """One standing yes: what it covers and when it ends."""
     return {
         "id": grant.id,

@@ -19,7 +19,7 @@ from airlock.durations import milliseconds
 from airlock.errors import AirlockError, UsageError
 from airlock.ids import now_ms
 from airlock.model import ApprovalRequest, Resolution, Status
-from airlock.views import answer_view
+from airlock.views import answer_shape
 from airlock.visible import bounded
 
 Answer = Callable[[Places, str], Awaitable[ApprovalRequest]]
@@ -148,7 +148,7 @@ async def _answer(frame: Frame, codes: Iterable[str], answer: Answer, *, agent: 
             except AirlockError as error:
                 answers.failed(error)
     if frame.json:
-        shapes = [answer_view(row) for row in answers.done]
+        shapes = [answer_shape(row) for row in answers.done]
         put_json(shapes if agent or len(references) > 1 else shapes[0] if shapes else {"ok": False})
     else:
         put_lines(_said(row) for row in answers.done)

@@ -12,7 +12,7 @@ from airlock.cli.show import local_time, span_of
 from airlock.errors import NoSuchRequest
 from airlock.ids import now_ms
 from airlock.model import Grant
-from airlock.views import grant_view
+from airlock.views import grant_shape
 
 
 @click.group(cls=Group, default="list", example="airlock grants\nairlock grants revoke 5f2c91aa")
@@ -32,7 +32,7 @@ async def _list(frame: Frame, agent: str) -> None:
         found = [one for runtime in await places.runtimes() for one in await runtime.gate.grants()]
     rows = [one for one in found if agent in {"", one.agent}]
     if frame.json:
-        put_json([grant_view(one) for one in rows])
+        put_json([grant_shape(one) for one in rows])
     elif rows:
         put_table(("id", "agent", "tool", "covers", "ends", "given by", "workspace"), map(_row, rows))
     else:
@@ -63,6 +63,6 @@ async def _revoke(frame: Frame, grant_id: str, identity: str) -> None:
         else:
             raise NoSuchRequest(f"no grant `{grant_id[:64]}`: see `airlock grants`")
     if frame.json:
-        put_json({"ok": True, **grant_view(ended)})
+        put_json({"ok": True, **grant_shape(ended)})
     else:
         put(f"{ended.id[:12]} is revoked")

@@ -21,7 +21,7 @@ from airlock.cli.show import local_time
 from airlock.errors import UsageError
 from airlock.model import JsonObject
 from airlock.ports import AuditEntry, AuditFilter, ChainReport
-from airlock.views import entry_view, event_view, moment
+from airlock.views import entry_shape, event_shape, moment
 
 PAGE = 1000
 EVENT_FIELDS = ("seq", "id", "kind", "at", "call_id", "request_id", "agent", "tool", "body", "prev", "hash")
@@ -61,7 +61,7 @@ async def _list(frame: Frame, wanted: AuditFilter) -> None:
     rows = sorted(found, key=lambda one: one.created_at, reverse=True) if many else found
     rows = rows[: wanted.limit]
     if frame.json:
-        put_json([entry_view(row) for row in rows])
+        put_json([entry_shape(row) for row in rows])
     elif rows:
         put_table(("when", "agent", "tool", "result", "took", "person", "rule", "arguments"), map(_row, rows))
     else:
@@ -178,7 +178,7 @@ async def _events(store: Any, wanted: AuditFilter) -> AsyncIterator[JsonObject]:
     after = 0
     while page := await store.events(after=after, limit=PAGE, wanted=wanted):
         for event in page:
-            yield event_view(event)
+            yield event_shape(event)
         after = page[-1].seq
 
 

@@ -17,7 +17,7 @@ from airlock.cli.render import put, put_json, put_lines
 from airlock.cli.show import card, headline
 from airlock.ids import now_ms
 from airlock.model import ApprovalRequest, Status
-from airlock.views import request_view
+from airlock.views import request_shape
 
 POLL_SECONDS = 0.2
 
@@ -46,7 +46,7 @@ async def _pending(frame: Frame, agent: str, watch: bool) -> None:
             return
         rows = await places.pending(agent)
         if frame.json:
-            put_json([request_view(row) for row in rows])
+            put_json([request_shape(row) for row in rows])
         elif rows:
             put_lines(_cards(rows, full=False))
         else:
@@ -82,7 +82,7 @@ async def _follow(places: Places, frame: Frame, agent: str) -> None:
 
 def _announce(row: ApprovalRequest, frame: Frame) -> None:
     if frame.json:
-        put(json.dumps(request_view(row), ensure_ascii=False))
+        put(json.dumps(request_shape(row), ensure_ascii=False))
     elif row.status is Status.PENDING:
         put_lines([*_cards([row], full=False), line("")])
     else:
@@ -103,6 +103,6 @@ async def _show(frame: Frame, code: str, full: bool) -> None:
     async with open_places(frame) as places:
         _, request = await places.find(code)
     if frame.json:
-        put_json(request_view(request))
+        put_json(request_shape(request))
     else:
         put_lines(_cards([request], full=full))
