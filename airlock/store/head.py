@@ -1,0 +1,75 @@
+"""The signed head: the chain's end at some moment, in a second file, so that a cut tail is noticed.
+
+The key lies beside the database. Who can write both files can sign anew; what no one can undo is a copy
+of the head that was kept elsewhere (docs/store.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airlock.audit import CHAIN, VERSION, Head
+from airlock.canonical import canonical
+from airlock.errors import StoreError
+from airlock.keys import derive
+
+
+def head_path(database: Path) -> Path:
+    """The head file of this database."""
+    return database.with_name(database.name + ".head")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """Signs heads and knows its own signatures."""
+
+    key: bytes
+
+    @classmethod
+    def of(cls, key: bytes) -> Seal:
+        """The seal that belongs to the key beside the database."""
+        return cls(key=derive(key, "airlock audit head"))
+
+    def _mac(self, fields: dict[str, Any]) -> str:
+        return hmac.new(self.key, canonical(fields), hashlib.sha256).hexdigest()
+
+    def text(self, head: Head, at: int) -> str:
+        """The content of a head file."""
+        fields = {"version": VERSION, "chain": CHAIN, "seq": head.seq, "hash": head.hash, "at": at}
+        return json.dumps({**fields, "mac": self._mac(fields)}) + "\n"
+
+    def read(self, path: Path) -> Head | None:
+        """The head in this file, None when there is no file; StoreError when the signature is not ours."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(f"cannot read the signed head `{path}`: {error}") from error
+        try:
+            fields = json.loads(text)
+            mac = fields.pop("mac")
+            if hmac.compare_digest(str(mac), self._mac(fields)):
+                return Head(seq=int(fields["seq"]), hash=str(fields["hash"]))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass
+        raise StoreError(f"the signed head `{path}` was changed, or signed with another key")
+
+
+def write_head(path: Path, text: str) -> None:
+    """Put a head in place whole or not at all."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(fd, text.encode())
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    fresh.replace(path)

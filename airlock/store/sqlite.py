@@ -1,0 +1,373 @@
+"""The store on SQLite: one file, shared by every process that opens it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from airlock.errors import AirlockError, StoreError
+from airlock.ids import make_id, now_ms
+from airlock.keys import key_path, load_key
+from airlock.model import ApprovalRequest, Controls, Grant, Waiter
+from airlock.ports import (
+    AuditEntry,
+    AuditEvent,
+    AuditFilter,
+    ChainReport,
+    Change,
+    Clock,
+    Draft,
+    RequestFilter,
+)
+from airlock.store import history, keyring, reads, upkeep, writes
+from airlock.store.connect import Connections, open_all
+from airlock.store.failures import busy, telling, translated
+from airlock.store.group import Group, Member, Results
+from airlock.store.head import Seal
+from airlock.store.transaction import Writing
+from airlock.store.worker import Worker
+
+if TYPE_CHECKING:
+    from airlock.apikeys import ApiKey
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 5.0
+"""How long a write waits for the lock before it is refused."""
+
+CHECKPOINT_EVERY = 1_000
+"""Commits of this process between two checkpoints."""
+
+SIGN_SECONDS = 2.0
+"""How long after a commit the head is signed."""
+
+log = logging.getLogger(__name__)
+
+
+class SQLiteStore:
+    """Implements `ports.Store` and `ports_keys.KeyStore`. Belongs to the event loop that opened it.
+
+    Plain events are committed in place, on the loop, where that needs no waiting. All else runs as whole
+    transactions in two threads: one that writes, one that reads.
+    """
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        clock: Clock = now_ms,
+        durability: Literal["crash", "power"] = "crash",
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> SQLiteStore:
+        """Open or create the database, bring it up to date; StoreError with the cure when that cannot be."""
+        path = path.absolute()
+        opened = await asyncio.to_thread(open_all, path, busy_seconds)
+        try:
+            seal = Seal.of(load_key(key_path(path)))
+            controls = reads.controls(opened.glance, clock())
+        except BaseException:
+            opened.close()
+            raise
+        store = cls(path, opened, seal, clock=clock, power=durability == "power", busy_seconds=busy_seconds)
+        await store._start(controls)
+        return store
+
+    def __init__(
+        self, path: Path, opened: Connections, seal: Seal, *, clock: Clock, power: bool, busy_seconds: float
+    ) -> None:
+        self.path = path
+        self._opened = opened
+        self._writer = Worker(opened.writer)
+        self._reader = Worker(opened.reader)
+        self._seal = seal
+        self._controls = Controls()
+        self._clock = clock
+        self._power = power
+        self._busy = busy_seconds
+        self._id = make_id()
+        self._beaten = False
+        self._closed = False
+        self._place = opened.place.cursor()
+        self._place_lock = opened.place_lock
+        self._writing = Writing(path=path, lock=opened.writer_lock, busy_seconds=busy_seconds)
+        self._group = Group(self._write_group)
+        self._stamp = 0
+        self._commits = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._tidying: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def _start(self, controls: Controls) -> None:
+        self._controls = controls
+        await self._writer
+        await self._reader
+
+    @property
+    def process_id(self) -> str:
+        """The id under which this process beats and waits."""
+        return self._id
+
+    # Writing.
+
+    def record_now(self, draft: Draft, controls: int) -> bool:
+        """Commit one plain event here and now if nobody is in the way; False when it was not tried."""
+        if self._closed:
+            raise StoreError("the store is closed")
+        if self._power or not self._place_lock.try_acquire():
+            return False
+        cursor = self._place
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+            tail = writes.read_tail(cursor)
+            tail.check(controls)
+            writes.append(cursor, tail, draft)
+            cursor.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._abandon()
+            if busy(error):
+                return False
+            raise translated(self.path, error) from error
+        except BaseException:
+            self._abandon()
+            raise
+        finally:
+            self._place_lock.release()
+        self._count(1)
+        return True
+
+    def _abandon(self) -> None:
+        if self._opened.place.in_transaction:
+            self._place.execute("ROLLBACK")
+
+    async def record(self, drafts: Sequence[Draft], controls: int | None = None) -> None:
+        """Commit plain events in order, together with what others record at that moment."""
+        self._check_open()
+        await self._group.add(drafts, controls)
+
+    async def _write_group(self, members: list[Member]) -> Results:
+        results = await self._write(partial(_append_members, members=members), full=self._power)
+        self._count(len(members))
+        return results
+
+    async def commit(self, change: Change) -> None:
+        """Commit one change whole, or raise Conflict or Stale and commit nothing."""
+        now = self._clock()
+        await self._write(lambda cursor: writes.apply(cursor, change, now), full=True)
+        self._beaten = self._beaten or bool(change.waiters)
+        self._count(1)
+        if change.grants or change.pauses or change.resumes:
+            await self.controls()
+
+    async def beat(self) -> None:
+        """Say that this process lives; its waiters count as attended until three beats are missed."""
+        now = self._clock()
+        self._beaten = True
+        await self._write(lambda cursor: writes.put_beat(cursor, self._id, now), full=False)
+
+    async def prune(self, before: int) -> int:
+        """Remove the whole prefix of events older than `before`, and of the queue what ended before it."""
+        now = self._clock()
+        removed = 0
+        while count := await self._write(lambda cursor: upkeep.prune_events(cursor, before, now), full=True):
+            removed += count
+        await self._write(lambda cursor: upkeep.prune_queue(cursor, before), full=False)
+        self._count(1)
+        return removed
+
+    async def add_key(self, key: ApiKey, event: Draft) -> None:
+        """Keep a new key and append its event, in one transaction."""
+        await self._write(lambda cursor: keyring.add(cursor, key, event), full=True)
+
+    async def revoke_key(self, key_id: str, at: int, event: Draft) -> ApiKey | None:
+        """End a key at once and append the event; None when there is no such key that still works."""
+        return await self._write(lambda cursor: keyring.revoke(cursor, key_id, at, event), full=True)
+
+    # Reading.
+
+    def controls_now(self) -> Controls:
+        """Pauses and grants as last read."""
+        return self._controls
+
+    async def controls(self) -> Controls:
+        """Pauses and grants, read from the database."""
+        now = self._clock()
+        self._controls = await self._read(lambda one: reads.controls(one, now))
+        return self._controls
+
+    async def find(self, reference: str) -> ApprovalRequest | None:
+        """The request with this id or, ignoring case, this code; whatever its status."""
+        return await self._read(lambda one: reads.find(one, self._clock(), self._id, reference))
+
+    async def live(self, fingerprint: str) -> ApprovalRequest | None:
+        """The stored pending or approved request for this fingerprint (perhaps past its time)."""
+        return await self._read(lambda one: reads.live(one, self._clock(), self._id, fingerprint))
+
+    async def latest(self, fingerprint: str) -> ApprovalRequest | None:
+        """The newest request for this fingerprint, whatever its status."""
+        return await self._read(lambda one: reads.latest(one, self._clock(), self._id, fingerprint))
+
+    async def requests(self, wanted: RequestFilter) -> list[ApprovalRequest]:
+        """Requests, oldest first."""
+        return await self._read(lambda one: reads.requests(one, self._clock(), self._id, wanted))
+
+    async def count_pending(self, agent: str) -> int:
+        """How many stored requests of this agent are pending (perhaps past their time)."""
+        return await self._read(lambda one: reads.count_pending(one, agent))
+
+    async def waiters(self, request_id: str) -> list[Waiter]:
+        """The waiters of living processes that have not ended, oldest first."""
+        return await self._read(lambda one: reads.waiters(one, self._clock(), self._id, request_id))
+
+    async def count_rate(self, scope: str, since: int) -> int:
+        """How many uses of that scope are recorded at or after `since`."""
+        return await self._read(lambda one: reads.count_rate(one, scope, since))
+
+    async def grants(self) -> list[Grant]:
+        """Every grant that was not revoked and whose end is not past, newest first."""
+        return await self._read(lambda one: reads.grants(one, self._clock()))
+
+    def stamp(self) -> int:
+        """A number that changes when any process has committed; costs microseconds, never blocks."""
+        self._check_open()
+        try:
+            (self._stamp,) = self._opened.glance.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error as error:
+            if not busy(error):
+                raise translated(self.path, error) from error
+        return self._stamp
+
+    async def changed_since(self, seq: int) -> tuple[int, list[ApprovalRequest]]:
+        """The newest sequence number, and the requests changed after `seq`."""
+        return await self._read(lambda one: reads.changed_since(one, self._clock(), self._id, seq))
+
+    async def entries(self, wanted: AuditFilter) -> list[AuditEntry]:
+        """One entry a call, newest first."""
+        return await self._read(lambda one: history.entries(one, wanted))
+
+    async def events(
+        self, *, after: int = 0, limit: int = 1000, wanted: AuditFilter | None = None
+    ) -> list[AuditEvent]:
+        """Raw events with seq > `after`, oldest first."""
+        return await self._read(lambda one: history.events(one, after, limit, wanted))
+
+    async def key_by_digest(self, digest: str) -> ApiKey | None:
+        """The key with this digest, revoked or not."""
+        return await self._read(lambda one: keyring.by_digest(one, digest))
+
+    async def keys(self) -> list[ApiKey]:
+        """Every key, revoked ones too, oldest first."""
+        return await self._read(keyring.every)
+
+    # Long readings, each on a connection of its own.
+
+    async def verify(self, head: Path | None = None) -> ChainReport:
+        """Walk the chain and say whether it holds, against the head in `head`, else our own."""
+        self._check_open()
+        return await asyncio.to_thread(upkeep.check_chain, self.path, self._seal, head, self._busy)
+
+    async def backup(self, target: Path) -> None:
+        """Copy the database as it is now to a new file."""
+        self._check_open()
+        await asyncio.to_thread(upkeep.back_up, self.path, target.absolute(), self._busy)
+
+    async def facts(self, *, check: bool = False) -> upkeep.Facts:
+        """Versions, sizes and counts; with `check` also whether SQLite finds every page whole."""
+        self._check_open()
+        return await asyncio.to_thread(upkeep.facts, self.path, self._busy, check=check)
+
+    async def sign(self) -> None:
+        """Write the signed head for all that is committed."""
+        now = self._clock()
+        await self._writer_run(lambda one: upkeep.sign_head(self._writing, one, self._seal, now))
+
+    # Upkeep.
+
+    def _count(self, commits: int) -> None:
+        self._commits += commits
+        if self._timer is None and not self._closed:
+            self._timer = self._loop.call_later(SIGN_SECONDS, self._start_tidying)
+
+    def _start_tidying(self) -> None:
+        self._timer = None
+        if self._tidying is None or self._tidying.done():
+            self._tidying = self._loop.create_task(self._tidy(), name="airlock-store-upkeep")
+
+    async def _tidy(self) -> None:
+        try:
+            await self.sign()
+            if self._commits >= CHECKPOINT_EVERY:
+                self._commits = 0
+                await self._writer_run(lambda one: upkeep.checkpoint(self._writing, one))
+        except StoreError as error:
+            log.warning("the database could not be tidied: %s", error)
+
+    # The ways to the threads.
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError("the store is closed")
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._check_open()
+        with telling(self.path):
+            return await self._reader.run(work)
+
+    async def _writer_run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._check_open()
+        return await self._writer.run(work)
+
+    async def _write(self, work: Callable[[sqlite3.Cursor], T], *, full: bool) -> T:
+        return await self._writer_run(lambda one: self._writing.run(one, work, full=full))
+
+    async def close(self) -> None:
+        """Flush what is queued and let go of the files; harmless when done twice."""
+        if self._closed:
+            return
+        await self._group.flush()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._tidying is not None:
+            await asyncio.wait([self._tidying])
+        await self._say_goodbye()
+        self._closed = True
+        self._place.close()
+        # Who closes last checkpoints, so the closing too runs under the lock.
+        await self._writer.run(lambda _: self._writing.acquire_to_close())
+        try:
+            await self._reader.close()
+            self._opened.glance.close()
+            self._opened.place.close()
+            await self._writer.close()
+        finally:
+            self._opened.close()
+
+    async def _say_goodbye(self) -> None:
+        try:
+            if self._beaten:
+                now = self._clock()
+                await self._write(lambda cursor: writes.end_process(cursor, self._id, now), full=False)
+            if self._commits:
+                await self.sign()
+        except StoreError as error:
+            log.warning("the database was closed without its last notes: %s", error)
+
+
+def _append_members(cursor: sqlite3.Cursor, members: list[Member]) -> Results:
+    """Append each member's events whole, or say what is wrong with that member alone."""
+    tail = writes.read_tail(cursor)
+    results: Results = []
+    for member in members:
+        try:
+            tail.check(member.controls)
+            writes.append_all(cursor, tail, member.drafts)
+        except AirlockError as error:
+            results.append(error)
+        else:
+            results.append(None)
+    return results

@@ -1,0 +1,57 @@
+"""One write transaction in the writer's thread: the lock, BEGIN, the work, COMMIT or nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from airlock.errors import StoreBusy
+from airlock.store.failures import telling
+from airlock.store.lock import FileLock
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """How one process writes: under its lock, waiting for at most so long."""
+
+    path: Path
+    lock: FileLock
+    busy_seconds: float
+
+    def run(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Cursor], T], *, full: bool) -> T:
+        """What `work` returns, committed; when anything raises, nothing was written."""
+        with self.lock.held(self.busy_seconds), telling(self.path):
+            cursor = connection.cursor()
+            try:
+                cursor.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = NORMAL")
+                cursor.execute("BEGIN IMMEDIATE")
+                result = work(cursor)
+                cursor.execute("COMMIT")
+            except BaseException:
+                roll_back(connection)
+                raise
+            finally:
+                cursor.close()
+            return result
+
+    def acquire_to_close(self) -> None:
+        """Take the lock for good, if it can be had.
+
+        When it cannot, another process holds it and has the database open: then this close is not the
+        last one and checkpoints nothing.
+        """
+        with suppress(StoreBusy):
+            self.lock.acquire(self.busy_seconds)
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """End a transaction that failed, where SQLite has not ended it itself."""
+    if connection.in_transaction:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")

@@ -1,0 +1,253 @@
+"""What keeps a database well: checkpoints, the signed head, pruning, copies, checks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from airlock.audit import PRUNED, Head, verify
+from airlock.errors import StoreError
+from airlock.ids import make_id
+from airlock.ports import ChainReport, Draft
+from airlock.store import history
+from airlock.store.connect import WAL_RESET_FIXED, connect
+from airlock.store.failures import telling
+from airlock.store.head import Seal, head_path, write_head
+from airlock.store.lock import FileLock, lock_path
+from airlock.store.transaction import Writing
+from airlock.store.writes import append, read_tail
+
+PRUNE_AT_ONCE = 20_000
+"""Events that one transaction removes: each holds the lock for some milliseconds."""
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def aside(path: Path, busy_seconds: float) -> Iterator[sqlite3.Connection]:
+    """A read-only connection for one long reading, opened and closed under the lock."""
+    lock = FileLock(lock_path(path))
+    try:
+        with telling(path):
+            with lock.held(busy_seconds):
+                connection = connect(path, read_only=True)
+                connection.execute("SELECT revision FROM state").fetchone()
+            try:
+                yield connection
+            finally:
+                with lock.held(busy_seconds):
+                    connection.close()
+    finally:
+        lock.close()
+
+
+def checkpoint(writing: Writing, connection: sqlite3.Connection) -> None:
+    """Move what the log holds into the database, without waiting for readers."""
+    with writing.lock.held(writing.busy_seconds), telling(writing.path):
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+
+def chain_end(connection: sqlite3.Connection) -> Head | None:
+    """The newest event's number and hash."""
+    row = connection.execute("SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1").fetchone()
+    return None if row is None else Head(seq=row[0], hash=row[1].hex())
+
+
+def sign_head(writing: Writing, connection: sqlite3.Connection, seal: Seal, now: int) -> None:
+    """Write down where the chain ends, unless what is written there already says more."""
+    path = writing.path
+    with telling(path):
+        end = chain_end(connection)
+        if end is None:
+            return
+        _flush_log(path)  # a head must never outlive, in a power cut, the events that it names
+        with writing.lock.held(writing.busy_seconds):
+            try:
+                known = seal.read(head_path(path))
+            except StoreError as error:
+                log.warning("%s: not replaced; `airlock audit verify` says more", error)
+                return
+            if known == end:
+                return
+            if known is not None and not _extends(connection, known, end):
+                if known.seq >= end.seq:
+                    return  # another process signed a later end, or the tail was cut: keep what says more
+                log.warning("the audit chain no longer holds event %d as it was signed", known.seq)
+                return
+            write_head(head_path(path), seal.text(end, now))
+
+
+def _extends(connection: sqlite3.Connection, known: Head, end: Head) -> bool:
+    if known.seq >= end.seq:
+        return False
+    row = connection.execute("SELECT hash FROM event WHERE seq = ?", (known.seq,)).fetchone()
+    if row is not None:
+        return bool(row[0].hex() == known.hash)
+    (first,) = connection.execute("SELECT min(seq) FROM event").fetchone()
+    return bool(known.seq < first)  # pruned since
+
+
+def _flush_log(path: Path) -> None:
+    # The log may be opened here: SQLite's own locks are on the database and its -shm, never on -wal.
+    with suppress(FileNotFoundError):
+        fd = os.open(path.with_name(path.name + "-wal"), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def check_chain(path: Path, seal: Seal, head_file: Path | None, busy_seconds: float) -> ChainReport:
+    """Walk the whole chain in one snapshot, against the head in `head_file` or else beside the database."""
+    # The head is read first: events that come after it are no contradiction.
+    try:
+        head = seal.read(head_file or head_path(path))
+    except StoreError as error:
+        head, problem = None, str(error)
+    else:
+        problem = ""
+    if head_file is not None and head is None and not problem:
+        raise StoreError(f"there is no head file `{head_file}`")
+    with aside(path, busy_seconds) as connection:
+        report = verify(history.every_event(connection), head)
+    if problem and report.sound:
+        report = ChainReport(
+            events=report.events,
+            first_seq=report.first_seq,
+            last_seq=report.last_seq,
+            last_hash=report.last_hash,
+            problem=problem,
+        )
+    return report
+
+
+def prune_events(cursor: sqlite3.Cursor, before: int, now: int) -> int:
+    """Remove up to PRUNE_AT_ONCE of the oldest events, while all are older than `before`; how many."""
+    tail = read_tail(cursor)
+    (first,) = cursor.execute("SELECT min(seq) FROM event").fetchone()
+    if first is None:
+        return 0
+    kept = cursor.execute("SELECT seq FROM event WHERE at >= ? ORDER BY seq LIMIT 1", (before,)).fetchone()
+    end = min(kept[0] if kept else tail.seq + 1, first + PRUNE_AT_ONCE)
+    if end == first:
+        return 0
+    last_id, last_hash = cursor.execute("SELECT id, hash FROM event WHERE seq = ?", (end - 1,)).fetchone()
+    cursor.execute("DELETE FROM event WHERE seq < ?", (end,))
+    count = cursor.rowcount
+    body = {
+        "count": count,
+        "before": before,
+        "first_seq": first,
+        "last_seq": end - 1,
+        "last_id": last_id,
+        "last_hash": last_hash.hex(),
+    }
+    append(cursor, tail, Draft(id=make_id(), kind=PRUNED, at=now, body=body))
+    return int(count)
+
+
+def prune_queue(cursor: sqlite3.Cursor, before: int) -> None:
+    """Remove what ended before then: requests with votes and waiters, grants, uses, processes."""
+    cursor.execute(
+        "DELETE FROM request WHERE status NOT IN ('pending', 'approved') "
+        "AND max(coalesce(decided_at, 0), expires_at) < ?",
+        (before,),
+    )
+    cursor.execute("DELETE FROM standing_grant WHERE coalesce(ended_at, expires_at) < ?", (before,))
+    cursor.execute("DELETE FROM rate_use WHERE at < ?", (before,))
+    cursor.execute(
+        "DELETE FROM process WHERE beat_at < ? "
+        "AND NOT EXISTS (SELECT 1 FROM waiter WHERE waiter.process_id = process.id)",
+        (before,),
+    )
+
+
+def back_up(path: Path, target: Path, busy_seconds: float) -> None:
+    """Copy the database, as it is at one moment, to a new file of mode 0600."""
+    if target.exists():
+        raise StoreError(f"`{target}` exists already: name a new file")
+    partial = target.with_name(target.name + ".part")
+    try:
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        # A reader's snapshot stands still by itself, so writers need not wait for the copying.
+        with (
+            aside(path, busy_seconds) as source,
+            telling(partial),
+            closing(sqlite3.connect(partial)) as copy,
+        ):
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE").fetchone()
+        os.link(partial, target)
+    except FileExistsError:
+        raise StoreError(f"`{target}` exists already: name a new file") from None
+    except OSError as error:
+        raise StoreError(f"cannot write `{target}`: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What `doctor` wants to know of a database. `damage` is "" when SQLite finds it whole."""
+
+    path: str
+    sqlite_version: str
+    wal_reset_bug: bool
+    schema: int
+    bytes: int
+    wal_bytes: int
+    events: int
+    first_seq: int
+    last_seq: int
+    requests: int
+    pending: int
+    grants: int
+    processes: int
+    damage: str = ""
+
+
+def facts(path: Path, busy_seconds: float, *, check: bool) -> Facts:
+    """Look at a database; with `check` at every page of it."""
+    with aside(path, busy_seconds) as connection:
+
+        def one(sql: str) -> int:
+            (value,) = connection.execute(sql).fetchone()
+            return int(value or 0)
+
+        damage = ""
+        if check:
+            found = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
+            found += [
+                f"{row[0]} row {row[1]} has no {row[2]}"
+                for row in connection.execute("PRAGMA foreign_key_check")
+            ]
+            damage = "" if found == ["ok"] else "; ".join(line for line in found if line != "ok")
+        return Facts(
+            path=str(path),
+            sqlite_version=sqlite3.sqlite_version,
+            wal_reset_bug=sqlite3.sqlite_version_info < WAL_RESET_FIXED,
+            schema=one("PRAGMA user_version"),
+            bytes=path.stat().st_size,
+            wal_bytes=_size(path.with_name(path.name + "-wal")),
+            events=one("SELECT count(*) FROM event"),
+            first_seq=one("SELECT min(seq) FROM event"),
+            last_seq=one("SELECT max(seq) FROM event"),
+            requests=one("SELECT count(*) FROM request"),
+            pending=one("SELECT count(*) FROM request WHERE status = 'pending'"),
+            grants=one("SELECT count(*) FROM standing_grant WHERE ended_at IS NULL"),
+            processes=one("SELECT count(*) FROM process WHERE ended_at IS NULL"),
+            damage=damage,
+        )
+
+
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0

@@ -1,0 +1,175 @@
+"""What a write transaction does, between its BEGIN and its COMMIT. Nothing here begins or ends one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from airlock.audit import GENESIS, digest, text_of
+from airlock.errors import Conflict, NewerSchema, Stale
+from airlock.model import ApprovalRequest, Grant, RateUse, Vote, Waiter
+from airlock.ports import Change, Draft
+from airlock.store.rows import EVENT, GRANT, REQUEST, event_row, grant_row, request_row
+from airlock.store.schema import NEWER, SCHEMA
+
+
+def _marks(columns: str) -> str:
+    return ", ".join("?" * (columns.count(",") + 1))
+
+
+TAIL = (
+    "SELECT s.revision, s.schema, e.seq, e.hash FROM state AS s LEFT JOIN event AS e "
+    "ON e.seq = (SELECT max(seq) FROM event)"
+)
+INSERT_EVENT = f"INSERT INTO event ({EVENT}) VALUES ({_marks(EVENT)})"
+_INSERT_REQUEST = f"INSERT INTO request ({REQUEST}) VALUES ({_marks(REQUEST)})"
+_UPDATE_REQUEST = f"UPDATE request SET ({REQUEST}) = ({_marks(REQUEST)}) WHERE id = ? AND version = ?"
+_INSERT_GRANT = f"INSERT INTO standing_grant ({GRANT}) VALUES ({_marks(GRANT)})"
+
+
+@dataclass(slots=True)
+class Tail:
+    """Where the chain ends inside this transaction, and the revision of pauses and grants."""
+
+    revision: int
+    seq: int
+    hash: bytes
+
+    def check(self, controls: int | None) -> None:
+        """Stale when pauses or grants changed since `controls` was read."""
+        if controls is not None and controls != self.revision:
+            raise Stale("pauses or grants changed meanwhile")
+
+
+def read_tail(cursor: sqlite3.Cursor) -> Tail:
+    """The chain's end; NewerSchema when another process has upgraded the database meanwhile."""
+    revision, schema, seq, last = cursor.execute(TAIL).fetchone()
+    if schema > SCHEMA:
+        raise NewerSchema(NEWER)
+    return Tail(revision=revision, seq=seq or 0, hash=last or GENESIS)
+
+
+def append(cursor: sqlite3.Cursor, tail: Tail, draft: Draft) -> None:
+    """Put one event behind the tail and move the tail."""
+    body = text_of(draft.body)
+    seq = tail.seq + 1
+    own = digest(tail.hash, seq, draft, body)
+    cursor.execute(INSERT_EVENT, event_row(seq, draft, body, tail.hash, own))
+    tail.seq, tail.hash = seq, own
+
+
+def append_all(cursor: sqlite3.Cursor, tail: Tail, drafts: Sequence[Draft]) -> None:
+    """Put several events behind the tail, or none when one of them cannot be written as JSON."""
+    rows = []
+    seq, last = tail.seq, tail.hash
+    for draft in drafts:
+        body = text_of(draft.body)
+        seq += 1
+        own = digest(last, seq, draft, body)
+        rows.append(event_row(seq, draft, body, last, own))
+        last = own
+    cursor.executemany(INSERT_EVENT, rows)
+    tail.seq, tail.hash = seq, last
+
+
+def apply(cursor: sqlite3.Cursor, change: Change, now: int) -> None:
+    """Do all of a change; Conflict or Stale, and the caller rolls back."""
+    tail = read_tail(cursor)
+    tail.check(change.controls)
+    append_all(cursor, tail, change.events)
+    try:
+        # Rows that end make room for the fingerprint and the code of rows that begin.
+        for request in sorted(change.requests, key=lambda one: one.version == 1):
+            _put_request(cursor, request, tail.seq)
+        for request_id, vote in change.votes:
+            _put_vote(cursor, request_id, vote)
+        for waiter in change.waiters:
+            _put_waiter(cursor, waiter, now)
+        for grant in change.grants:
+            _put_grant(cursor, grant)
+    except sqlite3.IntegrityError as error:
+        raise Conflict(f"another process was faster: {error}") from error
+    for use in change.rates:
+        _use_rate(cursor, use, now)
+    _put_pauses(cursor, change)
+    if change.grants or change.pauses or change.resumes:
+        cursor.execute("UPDATE state SET revision = revision + 1")
+
+
+def _put_request(cursor: sqlite3.Cursor, request: ApprovalRequest, seq: int) -> None:
+    row = request_row(request, seq)
+    if request.version == 1:
+        cursor.execute(_INSERT_REQUEST, row)
+        return
+    cursor.execute(_UPDATE_REQUEST, (*row, request.id, request.version - 1))
+    if cursor.rowcount != 1:
+        raise Conflict(f"request `{request.code}` was changed by another process")
+    # A reopened request has lost votes: the row's own votes are the ones that stay.
+    kept = {vote.identity for vote in request.votes}
+    stored = cursor.execute("SELECT identity FROM vote WHERE request_id = ?", (request.id,)).fetchall()
+    for (identity,) in stored:
+        if identity not in kept:
+            cursor.execute("DELETE FROM vote WHERE request_id = ? AND identity = ?", (request.id, identity))
+
+
+def _put_vote(cursor: sqlite3.Cursor, request_id: str, vote: Vote) -> None:
+    cursor.execute(
+        "INSERT INTO vote (request_id, identity, approve, note, at) VALUES (?, ?, ?, ?, ?)",
+        (request_id, vote.identity, int(vote.approve), vote.note, vote.at),
+    )
+
+
+def _put_waiter(cursor: sqlite3.Cursor, waiter: Waiter, now: int) -> None:
+    if waiter.ended_at is not None:
+        cursor.execute(
+            "UPDATE waiter SET ended_at = ? WHERE id = ? AND ended_at IS NULL", (waiter.ended_at, waiter.id)
+        )
+        return
+    put_beat(cursor, waiter.process_id, now)
+    cursor.execute(
+        "INSERT INTO waiter (id, request_id, process_id, since) VALUES (?, ?, ?, ?)",
+        (waiter.id, waiter.request_id, waiter.process_id, waiter.since),
+    )
+
+
+def put_beat(cursor: sqlite3.Cursor, process_id: str, now: int) -> None:
+    """Say that a process lives."""
+    cursor.execute(
+        "INSERT INTO process (id, beat_at) VALUES (?, ?) "
+        "ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, ended_at = NULL",
+        (process_id, now),
+    )
+
+
+def end_process(cursor: sqlite3.Cursor, process_id: str, now: int) -> None:
+    """Say that a process has ended: its waiters wait no more."""
+    cursor.execute("UPDATE process SET ended_at = ? WHERE id = ?", (now, process_id))
+
+
+def _put_grant(cursor: sqlite3.Cursor, grant: Grant) -> None:
+    if grant.ended_at is None:
+        cursor.execute(_INSERT_GRANT, grant_row(grant))
+        return
+    cursor.execute(
+        "UPDATE standing_grant SET ended_at = ? WHERE id = ? AND ended_at IS NULL", (grant.ended_at, grant.id)
+    )
+    if cursor.rowcount != 1:
+        raise Conflict(f"grant `{grant.id}` had ended already")
+
+
+def _put_pauses(cursor: sqlite3.Cursor, change: Change) -> None:
+    for pause in change.pauses:
+        cursor.execute(
+            "INSERT OR REPLACE INTO pause (agent, by, at) VALUES (?, ?, ?)", (pause.agent, pause.by, pause.at)
+        )
+    for agent in change.resumes:
+        cursor.execute("DELETE FROM pause WHERE agent = ?", (agent,))
+
+
+def _use_rate(cursor: sqlite3.Cursor, use: RateUse, now: int) -> None:
+    cursor.execute("DELETE FROM rate_use WHERE scope = ? AND at <= ?", (use.scope, now - use.window_ms))
+    (used,) = cursor.execute("SELECT count(*) FROM rate_use WHERE scope = ?", (use.scope,)).fetchone()
+    if used >= use.limit:
+        raise Conflict(f"the limit of {use.limit} uses in {use.window_ms} ms is reached")
+    cursor.execute("INSERT INTO rate_use (scope, at) VALUES (?, ?)", (use.scope, now))
