@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from airlock.fields import Section
+from airlock.private import state_path
 from airlock.reading import Found
-from airlock.state import state_path
 
 SQLITE: Final = "sqlite:///"
 _POSTGRES: Final = ("postgresql://", "postgres://")

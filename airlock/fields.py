@@ -198,9 +198,7 @@ class Section:
             expanded = self.reading.expand(value, found.line, found.path)
             if expanded is None:
                 return None
-            value = (
-                int(expanded) if expanded.isascii() and expanded.isdigit() and len(expanded) < 19 else value
-            )
+            value = int(expanded) if _is_number(expanded) else value
         if isinstance(value, int) and not isinstance(value, bool):
             return value
         self.reading.error(found.line, found.path, f"must be a whole number, not {shown(node)}")
@@ -226,16 +224,13 @@ class Section:
         if found.milliseconds and not isinstance(value, str):
             return self._integer(found.node, found)
         if not isinstance(value, str):
-            hint = f"write `{found.node.raw}ms`, `30s`, `5m`; a plain number goes into `{found.name}_ms`"
-            hint = (
-                hint if isinstance(value, int) and not isinstance(value, bool) else "write `30s`, `5m`, `2h`"
-            )
+            hint = f"write `500ms`, `30s`, `5m`; a plain number goes into `{found.name}_ms`"
             self.reading.error(found.line, found.path, f"must be a duration, not {shown(found.node)}", hint)
             return None
         expanded = value if not self.resolve else self.reading.expand(value, found.line, found.path)
         if expanded is None or (not self.resolve and refers(value)):
             return None
-        if found.milliseconds and expanded.isascii() and expanded.isdigit() and len(expanded) < 16:
+        if found.milliseconds and _is_number(expanded):
             return int(expanded)
         try:
             return milliseconds(expanded)
@@ -318,6 +313,10 @@ class Section:
         return Section(
             self.reading, section, found.node if found else None, found.path if found else self.at(key)
         )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 16
 
 
 def _placed(node: Node, line: int) -> Node:

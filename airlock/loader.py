@@ -25,12 +25,18 @@ _WORDS: Final = frozenset({"reload"})
 _WILD: Final = frozenset("*?[{")
 
 
-def load(path: Path, env: Mapping[str, str] | None = None) -> Config:
-    """The config at `path`; ConfigError with all problems. `env` is the process's unless given."""
-    return loads(_bytes(path), path, env)
+def load(path: Path, env: Mapping[str, str] | None = None, *, lenient: bool = False) -> Config:
+    """The config at `path`; ConfigError with all problems. `env` is the process's unless given.
+
+    `lenient` puts nothing in for a variable or file that is missing: a person's shell lacks the secrets
+    of the agents. Such a config starts no programs and serves nobody.
+    """
+    return loads(_bytes(path), path, env, lenient=lenient)
 
 
-def loads(text: str | bytes, path: Path, env: Mapping[str, str] | None = None) -> Config:
+def loads(
+    text: str | bytes, path: Path, env: Mapping[str, str] | None = None, *, lenient: bool = False
+) -> Config:
     """The config in `text`, as if it stood at `path`: that is what its relative paths go by."""
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     real = Path(os.path.realpath(path))
@@ -40,6 +46,7 @@ def loads(text: str | bytes, path: Path, env: Mapping[str, str] | None = None) -
         base=real.parent,
         env=os.environ if env is None else env,
         exposed=_exposed(real),
+        lenient=lenient,
     )
     config = _config(reading, root, real, hashlib.sha256(data).hexdigest())
     problems = tuple(sorted(dict.fromkeys(reading.problems), key=lambda one: one.line))
@@ -135,6 +142,8 @@ def _environment(reading: Reading, top: Section) -> None:
         with path.open("rb") as stream:
             text = stream.read(MAX_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        if reading.lenient:
+            return
         reason = (getattr(error, "strerror", None) or "not UTF-8 text").lower()
         reading.error(found.line, found.path, f"file `{found.node.raw}` cannot be read: {reason}")
         return

@@ -85,7 +85,7 @@ def _provider(reading: Reading, name: str, node: Node, path: str) -> ProviderCon
         env=_env(section),
         cwd=_cwd(section),
         url=_url(section, kind),
-        headers=section.secrets("headers", sensitive=sensitive),
+        headers=headers(section),
         prefix=_prefix(section, name),
         timeout_ms=section.duration("timeout", 60_000) or 60_000,
         sampling=section.choice("sampling", _CONSENTS, "allow") != "deny",
@@ -143,7 +143,6 @@ def _cwd(section: Section) -> Path | None:
 
 def _url(section: Section, kind: _Type) -> str:
     address = section.text("url")
-    headers(section)
     if kind not in {"http", "sse"}:
         return address
     if section.found("url") is None:

@@ -11,6 +11,7 @@ from airlock.config import (
     AuditConfig,
     NotifyConfig,
     Person,
+    Secret,
     ServerConfig,
 )
 from airlock.fields import Section
@@ -85,14 +86,17 @@ def url(section: Section, found: Found | None, value: str) -> None:
     )
 
 
-def headers(section: Section) -> None:
-    """Note header names and values that HTTP cannot carry."""
+def headers(section: Section) -> dict[str, Secret]:
+    """The `headers` of a section; those that HTTP cannot carry are noted."""
+    values = section.secrets("headers", sensitive=sensitive)
     found = section.found("headers")
-    if found is None or found.node.keys is None:
-        return
-    for name, line in found.node.keys.items():
+    for name, value in values.items():
+        line = (found.node.keys or {}).get(name, found.line) if found else section.line
         if not _HEADER.match(name):
-            section.reading.error(line, f"{found.path}.{name}", f"`{name[:40]}` is not a header name")
+            section.reading.error(line, section.at(f"headers.{name}"), f"`{name[:40]}` is not a header name")
+        if any(ord(character) < 32 or ord(character) == 127 for character in value.reveal()):
+            section.reading.error(line, section.at(f"headers.{name}"), "has a control character in it")
+    return values
 
 
 def approvals(section: Section) -> ApprovalConfig:
@@ -166,7 +170,7 @@ def _notice(section: Section) -> NotifyConfig | None:
     kind = section.choice("type", _NOTICES, None)
     run = tuple(text for text, _ in section.texts("run", single=False, numbers=True))
     address = section.text("url")
-    headers(section)
+    values = headers(section)
     if kind == "command" and not run and section.found("run") is None:
         section.missing("run", "the program and its arguments")
     if kind == "webhook":
@@ -178,7 +182,6 @@ def _notice(section: Section) -> NotifyConfig | None:
             section.error(key, f"does not belong to type `{kind}`")
     if kind is None:
         return None
-    values = section.secrets("headers", sensitive=sensitive)
     return NotifyConfig(type=kind, run=run, url=address, headers=values)
 
 

@@ -31,6 +31,7 @@ class Reading:
     base: Path
     env: Mapping[str, str]
     exposed: bool = False
+    lenient: bool = False
     problems: list[Problem] = field(default_factory=list)
     sources: list[Path] = field(default_factory=list)
 
@@ -53,7 +54,8 @@ class Reading:
         try:
             return expand(text, self.env, self.base, self.sources.append)
         except SubstitutionError as error:
-            self.error(line, path, str(error), error.hint)
+            if not self.lenient:
+                self.error(line, path, str(error), error.hint)
             return None
 
     def resolved(self, text: str) -> Path:
