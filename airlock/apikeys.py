@@ -1,0 +1,93 @@
+"""API keys for programs: made here, stored as a digest, shown once (decisions.md 1).
+
+A key is `alk_` and 256 random bits. Nothing here reads a database: `ports_keys.KeyStore` keeps them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from airlock.errors import UsageError
+
+PREFIX = "alk_"
+
+_SHAPE = re.compile(r"alk_[A-Za-z0-9_-]{43}\Z")
+_ID_LETTERS = "23456789abcdefghjkmnpqrstvwxyz"
+
+
+class Scope(StrEnum):
+    """What a key may do; `admin` is all of it."""
+
+    READ = "read"
+    AUDIT_READ = "audit:read"
+    APPROVALS_DECIDE = "approvals:decide"
+    HOOK = "hook"
+    MCP = "mcp"
+    POLICY_WRITE = "policy:write"
+    KEYS_MANAGE = "keys:manage"
+    ADMIN = "admin"
+
+
+ALL_SCOPES = frozenset(Scope)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """One key as it is kept: never the key itself. `rate` is requests a minute, None the usual limit.
+
+    `agent` binds it: then it speaks for that agent only and decides nothing, whatever its scopes say.
+    """
+
+    id: str
+    name: str
+    digest: str
+    scopes: frozenset[Scope]
+    agent: str = ""
+    rate: int | None = None
+    created_at: int
+    created_by: str
+    revoked_at: int | None = None
+
+    @property
+    def identity(self) -> str:
+        """How votes and the audit name whoever holds it."""
+        return f"key:{self.id}"
+
+
+def make_key() -> str:
+    """A new key: 256 bits from the system's generator."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def make_key_id() -> str:
+    """A new id, short enough to be written under `people:`; random, so that it never names another key."""
+    return "k" + "".join(secrets.choice(_ID_LETTERS) for _ in range(8))
+
+
+def digest(key: str) -> str:
+    """What is stored in place of a key. 256 random bits need no salt and no slow hash."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def looks_like_key(text: str) -> bool:
+    """True when this has the shape of a key: only then is the database asked."""
+    return _SHAPE.match(text) is not None
+
+
+def parse_scopes(words: Iterable[str]) -> frozenset[Scope]:
+    """The scopes with these names, commas allowed; UsageError names the unknown one and the nearest."""
+    names = [name.strip() for word in words for name in word.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"a key needs a scope: one of {', '.join(Scope)}")
+    for name in names:
+        if name not in ALL_SCOPES:
+            near = difflib.get_close_matches(name, list(Scope), n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(Scope)}"
+            raise UsageError(f"unknown scope `{name}`: {hint}")
+    return frozenset(map(Scope, names))

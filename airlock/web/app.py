@@ -1,0 +1,139 @@
+"""The gateway's HTTP side: one table of routes, and the ASGI app that is made from it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+from starlette.routing import Route as StarletteRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from airlock.errors import AirlockError
+from airlock.ids import make_id, now_ms
+from airlock.ports import Clock, MakeId
+from airlock.ports_keys import KeyStore
+from airlock.web import audit, events, health, hitl, hook, keys, openapi
+from airlock.web.auth import Authenticator
+from airlock.web.endpoint import Endpoint, methods
+from airlock.web.errors import answer_airlock_error, answer_http_exception
+from airlock.web.feed import Feed
+from airlock.web.guard import Guard
+from airlock.web.joins import Joins
+from airlock.web.mcp import MCP_PATHS, Doorman
+from airlock.web.metrics import Metrics
+from airlock.web.routes import Route
+from airlock.web.services import Facts, Services
+from airlock.web.waiting import Waiting
+
+if TYPE_CHECKING:
+    from airlock.gate import Gate
+
+TABLE: tuple[Route, ...] = (
+    *health.ROUTES,
+    *hitl.ROUTES,
+    *audit.ROUTES,
+    *hook.ROUTES,
+    *events.ROUTES,
+    *keys.ROUTES,
+    *openapi.ROUTES,
+)
+"""Every route of the gateway but MCP's own."""
+
+DRAIN_SECONDS = 3.0
+
+
+def build_app(
+    gate: Gate,
+    *,
+    keys: KeyStore | None = None,
+    mcp_app: ASGIApp | None = None,
+    facts: Facts | None = None,
+    bound: str = "",
+    clock: Clock = now_ms,
+    make_id: MakeId = make_id,
+) -> Starlette:
+    """The ASGI app of one gateway process.
+
+    `keys` keeps the API keys (without it there are none); `mcp_app` serves MCP on its own paths, behind
+    the same Host, Origin and credential checks; `facts` adds fields to the full `/health`; `bound` is the
+    host that the listener is really bound to.
+
+    `app.state.drain()` must be awaited when the process begins to end, before the server closes its
+    connections: parked hooks get their deny and event streams their end; False when some were too slow.
+    """
+    services = Services(
+        gate=gate,
+        keys=keys,
+        authenticator=Authenticator(lambda: gate.config, keys, clock),
+        feed=Feed(gate),
+        waiting=Waiting(gate, clock),
+        joins=Joins(gate, clock),
+        metrics=Metrics(),
+        clock=clock,
+        make_id=make_id,
+        facts=facts or dict,
+        bound=bound,
+        started_at=clock(),
+        description=openapi.document(TABLE),
+    )
+    app = Starlette(
+        routes=[*_routes(TABLE, services), *_mcp_routes(mcp_app, services)],
+        middleware=[Middleware(Guard, services=services)],
+        exception_handlers={
+            HTTPException: answer_http_exception,
+            AirlockError: answer_airlock_error,
+            Exception: hook.answer_unexpected(services),
+        },
+    )
+    app.router.redirect_slashes = False
+    app.state.services = services
+    app.state.drain = _drain(services)
+    return app
+
+
+def _drain(services: Services) -> Any:
+    async def drain(seconds: float = DRAIN_SECONDS) -> bool:
+        done = await services.closing.drain(seconds)
+        await services.joins.close()
+        await services.feed.close()
+        return done
+
+    return drain
+
+
+def _routes(table: Sequence[Route], services: Services) -> list[BaseRoute]:
+    """One Starlette route for a path, so that a 405 names all its methods; fixed paths come first."""
+    by_path: dict[str, dict[str, ASGIApp]] = defaultdict(dict)
+    for route in table:
+        by_path[route.path][route.method] = (
+            route.raw(services) if route.raw is not None else Endpoint(route, services)
+        )
+    ordered = sorted(by_path.items(), key=lambda item: "{" in item[0])
+    return [_starlette_route(path, served) for path, served in ordered]
+
+
+def _starlette_route(path: str, served: Mapping[str, ASGIApp]) -> BaseRoute:
+    return StarletteRoute(path, _Named(path, methods(served)), methods=list(served))
+
+
+class _Named:
+    """Says in the scope which route it is, for the counts. A class, since Starlette wraps functions."""
+
+    def __init__(self, path: str, app: ASGIApp) -> None:
+        self._path = path
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["airlock.route"] = self._path
+        await self._app(scope, receive, send)
+
+
+def _mcp_routes(mcp_app: ASGIApp | None, services: Services) -> list[BaseRoute]:
+    if mcp_app is None:
+        return []
+    return [StarletteRoute(path, _Named(path, Doorman(mcp_app, services))) for path in MCP_PATHS]

@@ -1,0 +1,115 @@
+"""From a request to an answer, in one order for every route: who, how often, may they, what do they say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from airlock.errors import AirlockError
+from airlock.limits import Taken
+from airlock.web.auth import Credential, retry_after
+from airlock.web.bodies import Gone, json_object, read_body
+from airlock.web.errors import HttpError, answer_airlock_error
+from airlock.web.routes import Asked, Route
+from airlock.web.services import REST_PER_MINUTE, Services
+
+
+class Endpoint:
+    """An ASGI app for one route."""
+
+    def __init__(self, route: Route, services: Services) -> None:
+        self._route = route
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        limited: dict[str, str] = {}
+        try:
+            response = await self._answer(request, receive, limited)
+        except Gone:
+            return
+        except AirlockError as error:
+            response = answer_airlock_error(request, error)
+        for name, value in limited.items():
+            response.headers[name] = value
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request, receive: Receive, limited: dict[str, str]) -> Response:
+        route, services = self._route, self._services
+        credential = await self._who(request)
+        if credential is not None or not route.public(services.config.server):
+            take(services, request, credential, REST_PER_MINUTE, limited)
+        self._permit(credential)
+        body: Mapping[str, object] = {}
+        if route.body is not None:
+            body = json_object(await read_body(receive, limit=route.body_limit))
+        if route.serve is None:
+            raise AssertionError("a route without a server is mounted raw")
+        return await route.serve(Asked(request=request, services=services, credential=credential, body=body))
+
+    async def _who(self, request: Request) -> Credential | None:
+        services = self._services
+        public = self._route.public(services.config.server)
+        if public and not self._route.scopes:
+            return None
+        sent = request.headers.getlist("authorization")
+        credential = await services.authenticator.identify(sent, address_of(request.scope))
+        if credential is None and not (public and not sent):
+            services.metrics.unauthorized()
+            raise HttpError(401, "Unauthorized", headers={"WWW-Authenticate": 'Bearer realm="airlock"'})
+        return credential
+
+    def _permit(self, credential: Credential | None) -> None:
+        route = self._route
+        if credential is None:
+            return
+        if route.people and credential.bound:
+            raise HttpError(403, f"a credential of agent `{credential.agent}` may not do this")
+        if route.scopes and not credential.holds(route.scopes):
+            needed = " or ".join(f"`{scope}`" for scope in sorted(route.scopes))
+            raise HttpError(403, f"this needs the scope {needed}")
+
+
+def take(
+    services: Services, request: Request, credential: Credential | None, usual: int, limited: dict[str, str]
+) -> None:
+    """Count one request of this caller; HttpError 429 when it is one too many. Fills the headers."""
+    address = address_of(request.scope)
+    caller = f"{credential.identity}@{address}" if credential and not credential.rate else address
+    limit = usual
+    if credential is not None and credential.rate:
+        caller, limit = credential.identity, credential.rate
+    now = services.clock()
+    taken = services.limits.take(f"{usual}:{caller}", limit, now)
+    limited.update(limit_headers(taken))
+    if not taken.allowed:
+        services.metrics.limited()
+        raise HttpError(429, "too many requests", headers=retry_after(taken.retry_ms, now))
+
+
+def limit_headers(taken: Taken) -> dict[str, str]:
+    """What a caller may know of its limit; the reset is an epoch second."""
+    return {
+        "X-RateLimit-Limit": str(taken.limit),
+        "X-RateLimit-Remaining": str(taken.remaining),
+        "X-RateLimit-Reset": str(-(-taken.reset_ms // 1000)),
+    }
+
+
+def address_of(scope: Scope) -> str:
+    """The peer's address, as the server saw it; no header can change it."""
+    client = scope.get("client")
+    return str(client[0]) if client else "local"
+
+
+def methods(routes: Mapping[str, ASGIApp]) -> ASGIApp:
+    """One ASGI app for a path with several methods; the router has already refused all others."""
+
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        await routes["GET" if method == "HEAD" else method](scope, receive, send)
+
+    return dispatch

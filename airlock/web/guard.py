@@ -1,0 +1,55 @@
+"""What stands before every route, MCP's too: the Host and Origin checks, and the counts of answers."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from airlock.web import origins
+from airlock.web.errors import error_answer
+from airlock.web.hook import HOOK_PATH, deny_unread
+from airlock.web.services import Services
+
+
+class Guard:
+    """Refuses what was sent to another name or from another site; on the hook's path by a deny."""
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app = app
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        services = self._services
+        refused = origins.check(
+            headers.getlist("host"),
+            headers.getlist("origin"),
+            server=services.config.server,
+            bound=services.bound,
+        )
+        counted = self._counting(scope, send)
+        if refused is None:
+            await self._app(scope, receive, counted)
+        elif is_hook(scope):
+            await deny_unread(services, scope, receive, counted, refused.reason)
+        else:
+            await error_answer(refused.status, refused.reason)(scope, receive, counted)
+
+    def _counting(self, scope: Scope, send: Send) -> Send:
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = scope.get("airlock.route", "")
+                method = scope["method"] if route else "other"
+                self._services.metrics.answered(method, route, message["status"])
+            await send(message)
+
+        return counted
+
+
+def is_hook(scope: Scope) -> bool:
+    """True for a POST to the hook, with a slash too many as well: a 404 there would be taken for a yes."""
+    path: str = scope["path"]
+    return scope["method"] == "POST" and path.strip("/").lower() == HOOK_PATH.strip("/")

@@ -1,0 +1,91 @@
+"""What the routes work with: the gate, and what the HTTP process keeps beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airlock.config import Config
+from airlock.limits import SlidingLimits
+from airlock.ports import Clock, MakeId
+from airlock.ports_keys import KeyStore
+from airlock.web.auth import Authenticator
+from airlock.web.metrics import Metrics
+
+if TYPE_CHECKING:
+    from airlock.gate import Gate
+    from airlock.web.feed import Feed
+    from airlock.web.joins import Joins
+    from airlock.web.waiting import Waiting
+
+REST_PER_MINUTE = 6_000
+HOOKS_PER_MINUTE = 12_000
+
+Facts = Callable[[], Mapping[str, Any]]
+"""More fields for the full `/health`, from whoever runs the process (`providers`, say)."""
+
+
+class Closing:
+    """Says that the process ends, to every answer that is still open; and waits until they are given."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self._open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def open(self) -> int:
+        """How many long answers are still open."""
+        return self._open
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Around an answer that may take long: `drain` waits for it."""
+        self._open += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
+
+    async def drain(self, seconds: float) -> bool:
+        """Ask all to end, and wait for them at most that long; True when all have."""
+        self.asked.set()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """Everything a route may need, made once by `build_app`."""
+
+    gate: Gate
+    keys: KeyStore | None
+    authenticator: Authenticator
+    feed: Feed
+    waiting: Waiting
+    joins: Joins
+    metrics: Metrics
+    clock: Clock
+    make_id: MakeId
+    facts: Facts
+    bound: str
+    started_at: int
+    description: Mapping[str, Any] = field(default_factory=dict)
+    closing: Closing = field(default_factory=Closing)
+    limits: SlidingLimits = field(default_factory=SlidingLimits)
+
+    @property
+    def config(self) -> Config:
+        """The config in force now: a reload replaces it."""
+        return self.gate.config
