@@ -14,10 +14,9 @@ from airlock.cli.frame import Command, Frame, here, wait_for
 from airlock.cli.lines import Line, line, span
 from airlock.cli.places import Places, open_places
 from airlock.cli.render import complain, put, put_json, put_lines
-from airlock.cli.show import STATUS_TONE, local_time, span_of
+from airlock.cli.show import STATUS_TONE, scope_of
 from airlock.durations import milliseconds
 from airlock.errors import AirlockError, UsageError
-from airlock.ids import now_ms
 from airlock.model import ApprovalRequest, Resolution, Status
 from airlock.views import answer_shape
 from airlock.visible import bounded
@@ -111,19 +110,9 @@ async def _resolve(
 
 def _agree_to_scope(request: ApprovalRequest, length: int) -> None:
     """A wide grant says what it covers and when it ends before it is given (decisions.md 28)."""
-    complain(scope(request, length, any_args=True))
+    complain(scope_of(request, length, any_args=True))
     if not confirmed("grant this?"):
         raise UsageError("nothing was granted: confirm on a terminal, or with `--yes`")
-
-
-def scope(request: ApprovalRequest, length: int, *, any_args: bool) -> str:
-    """What a grant covers and when it ends, in one sentence."""
-    covers = "any arguments" if any_args else "exactly these arguments"
-    return (
-        f"grants `{bounded(request.agent, 80)}` in {bounded(request.origin.workspace, 300)} the tool "
-        f"`{bounded(request.tool, 160)}` with {covers}, "
-        f"until {local_time(now_ms() + length)} ({span_of(length)})"
-    )
 
 
 @dataclass(slots=True)

@@ -71,6 +71,25 @@ def _cell(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
 
 
+def cut(pieces: Line, width: int) -> Line:
+    """The line's first `width` cells: for rows of a list, never for what a person approves."""
+    if width_of(text_of(pieces)) <= width:
+        return pieces
+    kept: list[Span] = []
+    left = width
+    for piece in pieces:
+        end = 0
+        for char in piece.text:
+            left -= _cell(char)
+            if left < 0:
+                break
+            end += 1
+        kept.append(span(piece.text[:end], piece.tone))
+        if left < 0:
+            break
+    return tuple(kept)
+
+
 def fold(lines: Iterable[Line], width: int) -> Iterator[Line]:
     """The same lines, none wider than `width`; what was folded goes on under the same gutter."""
     for pieces in lines:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from airlock import state
 from airlock.cli.frame import Frame
@@ -42,9 +43,15 @@ class Places:
     def __init__(self, stack: AsyncExitStack, configs: list[Config]) -> None:
         self._stack = stack
         self._configs: dict[str, list[Config]] = {}
-        for config in configs:
-            self._configs.setdefault(config.database, []).append(config)
         self._open: dict[str, Runtime] = {}
+        self.add(configs)
+
+    def add(self, configs: list[Config]) -> None:
+        """Look at these too: a process may have begun with a database that was not known before."""
+        for config in configs:
+            known = self._configs.setdefault(config.database, [])
+            if all(one.file != config.file for one in known):
+                known.append(config)
 
     @property
     def databases(self) -> list[str]:
@@ -106,7 +113,7 @@ async def open_places(frame: Frame) -> AsyncIterator[Places]:
         yield Places(stack, known_configs(frame))
 
 
-def known_configs(frame: Frame) -> list[Config]:
+def known_configs(frame: Frame, *, quiet: bool = False) -> list[Config]:
     """The configs whose databases a person's command looks at: the named one, or all that are known."""
     if frame.config is not None or os.environ.get("AIRLOCK_CONFIG"):
         return [_loaded(config_path(frame))]
@@ -121,7 +128,8 @@ def known_configs(frame: Frame) -> list[Config]:
             wrong = wrong or error
             if not database:
                 continue
-            complain(f"`{path}` is wrong, so its people are not known: {error.problems[0]}")
+            if not quiet:
+                complain(f"`{path}` is wrong, so its people are not known: {error.problems[0]}")
             config = Config(file=path, digest="", database=database)
         if _exists(config.database):
             configs[str(path)] = config
@@ -141,10 +149,8 @@ def _candidates() -> Iterator[tuple[Path, str]]:
         # What merely lies in the working directory is left alone until somebody trusted it.
         if not located.found or state.trusted(located.path):
             yield Path(os.path.realpath(located.path)), ""
-    for one in state.registered():
-        yield Path(one.config), one.database
-    for one in state.databases():
-        yield Path(one.config), one.database
+    for known in state.databases():
+        yield Path(known.config), known.database
 
 
 def _loaded(path: Path) -> Config:
@@ -155,10 +161,10 @@ def _loaded(path: Path) -> Config:
     return replace(config, agents=NOTHING, profiles=NOTHING, rules=(), tests=(), providers=NOTHING)
 
 
-class Lenient(dict[str, str]):
+class Lenient(dict[str, Any]):
     """An environment in which every variable has a value: a person's shell lacks the agents' secrets."""
 
-    def get(self, name: str, default: object = None) -> str:  # type: ignore[override] # noqa: ARG002
+    def get(self, name: str, default: Any = None) -> Any:  # noqa: ARG002
         """The value, or a stand-in that nothing here ever sends."""
         return super().get(name) or "unset"
 

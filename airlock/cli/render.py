@@ -94,3 +94,9 @@ def complain(text: str) -> None:
     """Say on stderr what went wrong, one line a problem."""
     for line in text.splitlines() or [""]:
         sys.stderr.write(f"airlock: {visible(line)}\n")
+
+
+def ring() -> None:
+    """The bell of the terminal."""
+    if on_terminal():
+        console().bell()

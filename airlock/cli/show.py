@@ -15,6 +15,7 @@ from typing import Any
 from airlock.approval import decidable_until
 from airlock.cli.change import FileChange
 from airlock.cli.lines import Line, Span, Tone, line, marked, span, text_of
+from airlock.ids import now_ms
 from airlock.model import ApprovalRequest, Kind, Risk, Status
 from airlock.visible import bounded, visible, visible_lines
 
@@ -24,7 +25,7 @@ WHOLE = 64 * 1024
 HEAD, TAIL = 32 * 1024, 16 * 1024
 _BLANKS, _SPACES = 4, 48
 
-_RISK = {Risk.LOW: Tone.DIM, Risk.MEDIUM: Tone.WARN, Risk.HIGH: Tone.BAD}
+RISK_TONE = {Risk.LOW: Tone.DIM, Risk.MEDIUM: Tone.WARN, Risk.HIGH: Tone.BAD}
 STATUS_TONE = {
     Status.PENDING: Tone.WARN,
     Status.APPROVED: Tone.GOOD,
@@ -54,6 +55,16 @@ def local_time(at: int) -> str:
     return then.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
 
 
+def scope_of(request: ApprovalRequest, length: int, *, any_args: bool) -> str:
+    """What a grant covers and when it ends, in one sentence."""
+    covers = "any arguments" if any_args else "exactly these arguments"
+    ends = local_time(now_ms() + length)
+    return (
+        f"lets `{bounded(request.agent, 80)}` run `{bounded(request.tool, 160)}` with {covers} "
+        f"in {bounded(request.origin.workspace, 300)} until {ends} ({span_of(length)})"
+    )
+
+
 def card(
     request: ApprovalRequest, now: int, *, full: bool = False, diffs: tuple[FileChange, ...] = ()
 ) -> list[Line]:
@@ -70,7 +81,7 @@ def headline(request: ApprovalRequest, now: int) -> Line:
     risk = f"{request.risk} risk"
     pieces: list[Span | str] = [span(request.code, Tone.CODE), "  "]
     pieces += marked(bounded(request.tool, 300), Tone.HEAD)
-    pieces += ["  ", span(risk, _RISK[request.risk]), "  ", *_time(request, now)]
+    pieces += ["  ", span(risk, RISK_TONE[request.risk]), "  ", *_time(request, now)]
     return line(*pieces)
 
 
