@@ -28,6 +28,7 @@ COMMANDS = {
     "resume": "airlock.cli.decide:resume",
     "watch": "airlock.cli.watch:watch",
     "grants": "airlock.cli.grants:grants",
+    "keys": "airlock.cli.keys:keys",
     "audit": "airlock.cli.history:audit",
     "policy": "airlock.cli.policy:policy",
     "tools": "airlock.cli.tools:tools",
