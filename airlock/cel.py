@@ -1,0 +1,227 @@
+"""`when` and `unless`: expressions in CEL, the Common Expression Language.
+
+The engine is the Rust extension of `common-expression-language`, loaded without the package around it:
+the package imports a command line and costs half a second, the extension alone costs milliseconds. The
+engine is not trusted with time: what would make it slow or end the process is refused at load or is an
+error of the condition (decisions.md 17, docs/threats.md).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+from airlock.canonical import MAX_DEPTH
+from airlock.celtext import MATCHED, CelError, Reading, read
+from airlock.frame import Frame, Holds
+
+MAX_NODES = 10_000
+"""Arguments with more values than this are an error."""
+
+MAX_CHARACTERS = 4_000_000
+"""Arguments with more text than this are an error: the engine copies it."""
+
+MAX_WORD = 10_000
+"""A longer name, directory or client is an error."""
+
+_INT64 = range(-(2**63), 2**63)
+_MODULE = "cel.cel"
+
+
+@cache
+def engine() -> Any:
+    """The extension module, loaded once in a process: a second load would end in a Rust panic."""
+    if _MODULE in sys.modules:
+        return sys.modules[_MODULE]
+    package = find_spec("cel")
+    for folder in package.submodule_search_locations or () if package else ():
+        for suffix in EXTENSION_SUFFIXES:
+            file = Path(folder) / f"cel{suffix}"
+            if file.exists():
+                return _loaded(file)
+    raise ImportError("the CEL engine is not installed: install `common-expression-language`")
+
+
+def _loaded(file: Path) -> Any:
+    spec = spec_from_file_location(_MODULE, file, loader=ExtensionFileLoader(_MODULE, str(file)))
+    if spec is None or spec.loader is None:
+        raise ImportError(f"the CEL engine cannot be loaded from `{file.name}`")
+    module = module_from_spec(spec)
+    sys.modules[_MODULE] = module  # so that whoever imports the package later finds this one
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expression:
+    """One compiled expression."""
+
+    text: str
+    reading: Reading
+    program: Any
+
+    def holds(self, frame: Frame) -> Holds:
+        """True or False, or why it cannot be evaluated: without values from the call."""
+        if frame.engine is None:
+            frame.engine = Engine(frame)
+        answer: Holds = frame.engine.ask(self)
+        return answer
+
+
+def compile_expression(text: str) -> Expression:
+    """The expression, ready to ask; CelError when it is wrong, or refused."""
+    reading = read(text)
+    try:
+        program = engine().compile(reading.source)
+    except BaseException as error:  # noqa: BLE001 a Rust panic is no Exception
+        raise CelError(_said(error)) from None
+    return Expression(text=text, reading=reading, program=program)
+
+
+def _said(error: BaseException) -> str:
+    """The engine's complaint in one line; what is not the engine's goes on."""
+    if not _from_engine(error):
+        raise error
+    line = next((one for one in str(error).splitlines() if "ERROR" in one), str(error).splitlines()[0])
+    return f"it cannot be read: {line.partition('ERROR: <input>:')[2] or line}"
+
+
+def _from_engine(error: BaseException) -> bool:
+    """True for what the engine raises, its Rust panics included: those are no `Exception`."""
+    return type(error).__name__ == "PanicException" or (
+        isinstance(error, (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError))
+        and not isinstance(error, RecursionError)
+    )
+
+
+_MEANINGS = (
+    (LookupError, "a field or an item is missing"),
+    (TypeError, "the types do not fit"),
+    (ArithmeticError, "a number is out of range"),
+    (ValueError, "a value cannot be converted"),
+    (RuntimeError, "a function cannot use its arguments"),
+)
+
+
+def _meaning(error: BaseException) -> str:
+    return next((text for kind, text in _MEANINGS if isinstance(error, kind)), "the engine failed")
+
+
+class Engine:
+    """The engine's view of one call: each variable is handed over once, and only when one asks for it."""
+
+    __slots__ = ("_context", "_failed", "_frame", "_given", "_trouble")
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._context = engine().Context()
+        self._given: set[str] = set()
+        self._trouble: dict[str, str] = {}
+        self._failed = False
+
+    def ask(self, expression: Expression) -> Holds:
+        """What the expression says about this call."""
+        wanted = expression.reading.variables
+        if not wanted <= self._given:
+            self._give(wanted - self._given)
+        for name, trouble in self._trouble.items():
+            if name in wanted:
+                return trouble
+        self._failed = False
+        try:
+            answer = expression.program.execute(self._context)
+        except BaseException as error:
+            if not _from_engine(error):
+                raise
+            return f"`{expression.text}`: {_meaning(error)}"
+        if self._failed:
+            return f"`{expression.text}`: `matches` cannot read the text"
+        return answer if isinstance(answer, bool) else f"`{expression.text}`: says neither true nor false"
+
+    def _give(self, names: frozenset[str]) -> None:
+        self._given |= names
+        for name in names:
+            try:
+                trouble = self._give_one(name)
+            except BaseException as error:
+                if not _from_engine(error):
+                    raise
+                trouble = f"`{name}`: {_meaning(error)}"
+            if trouble:
+                self._trouble[name] = trouble
+
+    def _give_one(self, name: str) -> str:
+        """Hand one variable over, or say why not."""
+        if name == MATCHED:
+            self._context.add_function(MATCHED, self._matches)
+            return ""
+        if name in {"args", "argv"} and (trouble := unfit(self._frame.arguments)):
+            return trouble
+        value = _value(name, self._frame)
+        if isinstance(value, str) and len(value) > MAX_WORD:
+            return f"`{name}` is longer than {MAX_WORD:,} characters"
+        self._context.add_variable(name, value)
+        return ""
+
+    def _matches(self, text: Any, pattern: Any) -> bool | None:
+        """CEL's `matches`, on the linear engine; never raises, because the engine prints what is raised."""
+        from airlock.regexes import search
+
+        found = search(pattern, text) if isinstance(text, str) and isinstance(pattern, str) else None
+        if found is None:
+            self._failed = True
+        return found
+
+
+def _value(name: str, frame: Frame) -> Any:
+    origin = frame.call.origin
+    if name == "args":
+        return dict(frame.arguments)
+    if name == "argv":
+        argv = frame.arguments.get("argv")
+        return argv if isinstance(argv, list) else []
+    if name == "now":
+        return datetime.fromtimestamp(frame.facts.now / 1000, UTC)
+    return {
+        "agent": frame.call.agent,
+        "tool": frame.tool,
+        "provider": frame.provider,
+        "name": frame.name,
+        "cwd": origin.cwd,
+        "client": origin.client,
+        "session": origin.session,
+    }[name]
+
+
+def unfit(arguments: Mapping[str, Any]) -> str:
+    """Why these arguments cannot be given to the engine; "" when they can."""
+    nodes = characters = 0
+    level: list[Any] = [arguments]
+    for _ in range(MAX_DEPTH + 1):
+        following: list[Any] = []
+        for value in level:
+            nodes += 1
+            if isinstance(value, str):
+                characters += len(value)
+            elif isinstance(value, Mapping):
+                characters += sum(map(len, value))
+                following += value.values()
+            elif isinstance(value, list):
+                following += value
+            elif isinstance(value, int) and value not in _INT64:
+                return "the arguments have a whole number outside 64 bits"
+        if nodes + len(following) > MAX_NODES + 1:
+            return f"the arguments have more than {MAX_NODES:,} values"
+        if characters > MAX_CHARACTERS:
+            return f"the arguments have more than {MAX_CHARACTERS:,} characters"
+        if not following:
+            return ""
+        level = following
+    return f"the arguments are nested deeper than {MAX_DEPTH} levels"
