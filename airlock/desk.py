@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,9 @@ from airlock import approval
 from airlock.config import Config
 from airlock.drafts import Scribe
 from airlock.endings import ATTEMPTS
-from airlock.errors import AlreadySettled, Conflict, NoSuchRequest, NotPermitted, StoreBusy
+from airlock.errors import AirlockError, AlreadySettled, Conflict, NoSuchRequest, NotPermitted, StoreBusy
 from airlock.lobby import Lobby
-from airlock.model import ApprovalRequest, Grant, Pause, Resolution, Status
+from airlock.model import ApprovalRequest, Call, Grant, Pause, Refusal, Resolution, Status
 from airlock.ports import Change, Clock, Draft, MakeId, Notifier, RequestFilter, Store
 
 log = logging.getLogger(__name__)
@@ -154,6 +154,20 @@ class Desk:
         lifted = (agent,) if agent else tuple({"", *(pause.agent for pause in controls.pauses)})
         event = self._scribe.note("pause.lifted", {"by": identity}, agent=agent)
         await self._store.commit(Change(events=(event,), resumes=lifted))
+
+    async def reject(self, call: Call, reason: str) -> None:
+        """Record a call that never reached the policy, because nothing of that name can be called."""
+        await self._note(self._scribe.refused(call, Refusal.POLICY, reason))
+
+    async def remark(self, kind: str, body: Mapping[str, Any], *, agent: str = "") -> None:
+        """Record something that is about no call."""
+        await self._note(self._scribe.note(kind, body, agent=agent))
+
+    async def _note(self, draft: Draft) -> None:
+        try:
+            await self._store.record([draft])
+        except AirlockError as problem:
+            log.warning("`%s` could not be recorded: %s", draft.kind, problem)
 
     def _tell(self, request: ApprovalRequest, *, opened: bool) -> None:
         for notifier in self._notifiers:

@@ -1,0 +1,452 @@
+"""What a client wants done, through the gate: tools/call, resources/read, prompts/get and subscriptions.
+
+Nothing is sent to an upstream without a Proceed, and what is sent are the arguments that were judged. The
+usual call takes no task and no coroutine: lookup, `submit_now`, `request`, and the reply's callback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from airlock.errors import UpstreamError, WireError
+from airlock.model import Call, Effect, JsonObject, Kind, Outcome, Proceed, Refusal, Refuse, Wait
+from airlock.proxy.catalog import Catalog, Target
+from airlock.proxy.client import Client, Exchange
+from airlock.proxy.eras import COMPLETE, DECISION, INPUT_REQUIRED, LOG_LEVEL, REFUSED, reply_for, result_type
+from airlock.proxy.link import Reply
+from airlock.proxy.router import Router
+from airlock.proxy.wire import INTERNAL_ERROR, INVALID_PARAMS
+
+if TYPE_CHECKING:
+    from airlock.gate import Gate
+
+START_SECONDS: Final = 10.0
+"""How long a call waits for an upstream that is starting (decisions.md 42)."""
+
+TICK_SECONDS: Final = 5.0
+"""How often a parked call shows that it lives."""
+
+AUTO_PATIENCE_MS: Final = 50_000
+PATIENT: Final = frozenset({"claude-code"})
+"""Clients that hold a call for as long as it takes (measured: docs/mcp.md)."""
+
+_TIMED_OUT: Final = re.compile(r"time(d)? ?out", re.IGNORECASE)
+
+NOT_FOUND: Final = {"legacy": -32002, "modern": INVALID_PARAMS}
+
+
+@dataclass(slots=True, kw_only=True)
+class Errand:
+    """One thing to be done for one request: to whom, and with what, once the gate lets it."""
+
+    exchange: Exchange
+    target: Target
+    kind: Kind
+    method: str
+    params: JsonObject
+    call: Call
+    rounds: int = 0
+    on_hold: Callable[[Reply], None] | None = None
+    """Takes the reply while the client is being asked something and its request is answered for now."""
+
+    def step(self, params: JsonObject) -> None:
+        """Progress goes to whichever request of the client waits for this now."""
+        self.exchange.step(params)
+
+
+class Calls:
+    """Runs the gated requests of one client."""
+
+    def __init__(self, client: Client, gate: Gate, router: Router, catalog: Catalog) -> None:
+        self._client = client
+        self._gate = gate
+        self._router = router
+        self._catalog = catalog
+        self.on_input_required: Callable[[Errand, Proceed, Reply], None] | None = None
+        """What to do when an upstream wants input first; set by the one who can ask the client."""
+        self.log_level = ""
+        self._leaving = False
+
+    # -- what the client asks for --------------------------------------------------------------------
+
+    def tool(self, exchange: Exchange, params: JsonObject) -> None:
+        """tools/call."""
+        name, arguments = params.get("name"), params.get("arguments", _ABSENT)
+        if type(name) is not str or (arguments is not _ABSENT and type(arguments) is not dict):
+            problem = "`name` must be a string" if type(name) is not str else "`arguments` must be an object"
+            self._client.fail(exchange, INVALID_PARAMS, problem)
+            return
+        target = self._catalog.tool(name)
+        if target is None or target.upstream.state.phase != "ready":
+            find = partial(self._catalog.tool, name)
+            exchange.task = self._client.spawn(self._find(exchange, Kind.TOOL, name, params, find))
+            return
+        self._begin(exchange, Kind.TOOL, target, params)
+
+    def prompt(self, exchange: Exchange, params: JsonObject) -> None:
+        """prompts/get."""
+        name, arguments = params.get("name"), params.get("arguments", _ABSENT)
+        if type(name) is not str or (arguments is not _ABSENT and type(arguments) is not dict):
+            self._client.fail(exchange, INVALID_PARAMS, "`name` must be a string, `arguments` an object")
+            return
+        self._look_up(exchange, Kind.PROMPT, name, params, partial(self._catalog.prompt, name))
+
+    def resource(self, exchange: Exchange, params: JsonObject) -> None:
+        """resources/read."""
+        uri = params.get("uri")
+        if type(uri) is not str:
+            self._client.fail(exchange, INVALID_PARAMS, "`uri` must be a string")
+            return
+        self._look_up(exchange, Kind.RESOURCE, uri, params, partial(self._catalog.resource, uri))
+
+    def _look_up(
+        self, exchange: Exchange, kind: Kind, name: str, params: JsonObject, find: Callable[[], Target | None]
+    ) -> None:
+        target = find()
+        if target is None or target.upstream.state.phase != "ready":
+            exchange.task = self._client.spawn(self._find(exchange, kind, name, params, find))
+        else:
+            self._begin(exchange, kind, target, params)
+
+    async def _find(
+        self, exchange: Exchange, kind: Kind, name: str, params: JsonObject, find: Callable[[], Target | None]
+    ) -> None:
+        """What was asked for is not there now: wait for what is starting, then say what is wrong."""
+        target = find()
+        if target is None:
+            await self._router.settle(START_SECONDS)
+            target = find()
+        elif target.upstream.state.phase != "ready":
+            await target.upstream.ready(START_SECONDS)
+            target = find() or target
+        if exchange.over:
+            return
+        if target is None:
+            await self._unknown(exchange, kind, name, params)
+        elif target.upstream.state.phase != "ready":
+            await self._down(exchange, kind, target, params)
+        else:
+            self._begin(exchange, kind, target, params)
+
+    # -- the gate ------------------------------------------------------------------------------------
+
+    def _call(self, kind: Kind, target: Target, params: JsonObject) -> Call:
+        arguments = params.get("arguments", {}) if kind is not Kind.RESOURCE else {}
+        return self._client.call(
+            kind, target.provider, target.name, arguments, target.endpoint, params.get("_meta")
+        )
+
+    def _begin(self, exchange: Exchange, kind: Kind, target: Target, params: JsonObject) -> None:
+        call = self._call(kind, target, params)
+        errand = Errand(
+            exchange=exchange,
+            target=target,
+            kind=kind,
+            method=exchange.method,
+            params=self._outgoing(kind, target, params),
+            call=call,
+        )
+        verdict = self._gate.submit_now(call)
+        if verdict is None:
+            exchange.task = self._client.spawn(self._authorize(errand))
+        else:
+            self.settle(errand, verdict)
+
+    def _outgoing(self, kind: Kind, target: Target, params: JsonObject) -> JsonObject:
+        """The params for the upstream: its own name for the thing, everything else as it came."""
+        sent = params if kind is Kind.RESOURCE else {**params, "name": target.name}
+        if "task" in sent:  # tasks are not promised to the client, so they are not asked for
+            sent = {name: value for name, value in sent.items() if name != "task"}
+        if self.log_level and target.upstream.state.era == "modern" and self._client.era == "legacy":
+            sent = {**sent, "_meta": {**_meta(sent), LOG_LEVEL: self.log_level}}
+        return sent
+
+    async def _authorize(self, errand: Errand) -> None:
+        self.settle(errand, await self._verdict(errand))
+
+    async def _verdict(self, errand: Errand) -> Proceed | Refuse:
+        exchange = errand.exchange
+        ticker = _Ticker(exchange)
+        try:
+            return await self._gate.authorize(
+                errand.call, patience_ms=self._patience(), on_wait=partial(self._parked, exchange, ticker)
+            )
+        finally:
+            ticker.stop()
+            exchange.waiting = None
+
+    def _parked(self, exchange: Exchange, ticker: _Ticker, waiting: Wait) -> None:
+        exchange.waiting = waiting
+        if self._leaving and not exchange.over:
+            self._abandon(exchange)
+        elif exchange.over:
+            self._give_back(exchange)
+        else:
+            ticker.show(waiting)
+
+    def _patience(self) -> int | None:
+        """How long a call is held before it is answered with "still waiting"; None is to the end."""
+        config = self._gate.config
+        agent = config.agents.get(self._client.seat.principal.name)
+        wait = agent.wait if agent is not None else "auto"
+        own = agent.patience_ms if agent is not None else None
+        if wait == "hold":
+            return None
+        if wait == "pending":
+            return own or 0
+        if own is not None or config.approvals.patience_ms is not None:
+            return own if own is not None else config.approvals.patience_ms
+        return None if self._client.name in PATIENT else AUTO_PATIENCE_MS
+
+    def settle(self, errand: Errand, verdict: Proceed | Refuse) -> None:
+        """Do what the gate said."""
+        if isinstance(verdict, Refuse):
+            self._refuse(errand, verdict)
+        elif errand.exchange.over:  # given up meanwhile: a late yes runs nothing
+            self.complete(verdict, Outcome.CANCELLED)
+        else:
+            self.forward(errand, verdict)
+
+    async def permit(self, exchange: Exchange, uri: str, *, may_ask: bool) -> tuple[Target, Proceed] | None:
+        """Leave to be told about a resource: the same as to read it. None when refused.
+
+        With `may_ask` a person may be asked, and the refusal is answered; else whatever is not plainly
+        allowed is left out.
+        """
+        target = self._catalog.resource(uri)
+        if target is None:
+            await self._router.settle(START_SECONDS)
+            target = self._catalog.resource(uri)
+        if target is None:
+            if may_ask:
+                await self._unknown(exchange, Kind.RESOURCE, uri, exchange.params)
+            return None
+        call = self._call(Kind.RESOURCE, target, exchange.params)
+        if not may_ask and (await self._gate.preview(call)).effect is not Effect.ALLOW:
+            return None
+        errand = Errand(
+            exchange=exchange, target=target, kind=Kind.RESOURCE, method=exchange.method, params={}, call=call
+        )
+        verdict = self._gate.submit_now(call) or await self._verdict(errand)
+        if isinstance(verdict, Proceed) and not exchange.over:
+            return target, verdict
+        if isinstance(verdict, Proceed):
+            self.complete(verdict, Outcome.CANCELLED)
+        elif may_ask:
+            self._refuse(errand, verdict)
+        return None
+
+    # -- the upstream --------------------------------------------------------------------------------
+
+    def forward(self, errand: Errand, proceed: Proceed) -> None:
+        """Send it, and answer with the reply."""
+        exchange, upstream = errand.exchange, errand.target.upstream
+        exchange.proceed = proceed
+        exchange.upstream = upstream
+        exchange.errand = errand
+        on_progress = errand.step if exchange.token is not None else None
+        try:
+            exchange.ticket = upstream.request(
+                errand.method, errand.params, partial(self.replied, errand, proceed), on_progress
+            )
+        except (UpstreamError, WireError) as error:
+            exchange.proceed = None
+            self.complete(proceed, Outcome.ERROR, str(error))
+            self._unavailable(exchange, errand.kind, f"`{errand.target.provider}` cannot be reached: {error}")
+
+    def send(
+        self, exchange: Exchange, target: Target, kind: Kind, params: JsonObject, proceed: Proceed
+    ) -> None:
+        """Send a request as it is, under a Proceed that was given for it."""
+        errand = Errand(
+            exchange=exchange,
+            target=target,
+            kind=kind,
+            method=exchange.method,
+            params=params,
+            call=proceed.call,
+        )
+        self.forward(errand, proceed)
+
+    def replied(self, errand: Errand, proceed: Proceed, reply: Reply) -> None:
+        """The upstream's answer: to the client as it is, once it is on record."""
+        exchange = errand.exchange
+        if errand.on_hold is not None:
+            errand.on_hold(reply)
+            return
+        if exchange.proceed is not proceed:
+            return
+        era = errand.target.upstream.state.era
+        found = result_type(era, reply)
+        if found == INPUT_REQUIRED and self.on_input_required is not None and not exchange.over:
+            self.on_input_required(errand, proceed, reply)
+            return
+        if found != COMPLETE:
+            text = f"`{errand.target.provider}` answered with a `{found[:40]}` that was not agreed on"
+            reply = {"error": {"code": INTERNAL_ERROR, "message": text}}
+        exchange.proceed = None
+        self.complete(proceed, *outcome_of(reply))
+        self._client.answer(exchange, reply_for(self._client.era or "legacy", era, errand.method, reply))
+
+    def complete(self, proceed: Proceed, outcome: Outcome, error: str = "") -> None:
+        """Record how it came out, at once where that can be done."""
+        if not self._gate.complete_now(proceed, outcome, error=error):
+            self._client.finish(self._gate.complete(proceed, outcome, error=error))
+
+    # -- refusals ------------------------------------------------------------------------------------
+
+    def _refuse(self, errand: Errand, refuse: Refuse) -> None:
+        if not errand.target.shown and refuse.kind is Refusal.POLICY:
+            self._no_such(errand.exchange, errand.kind, _asked(errand.exchange))
+            return
+        self.say_no(errand.exchange, errand.kind, refusal_text(refuse), decision_of(refuse))
+
+    def say_no(self, exchange: Exchange, kind: Kind, text: str, decision: JsonObject) -> None:
+        """A refusal in the form that the model gets to read: a tool's result, an error for the rest."""
+        if kind is not Kind.TOOL:
+            self._client.fail(exchange, REFUSED, text, {DECISION: decision})
+            return
+        content = [{"type": "text", "text": text}]
+        self._client.succeed(exchange, {"content": content, "isError": True, "_meta": {DECISION: decision}})
+
+    def _unavailable(self, exchange: Exchange, kind: Kind, reason: str) -> None:
+        if kind is Kind.TOOL:
+            content = [{"type": "text", "text": f"airlock: {reason}"}]
+            self._client.succeed(exchange, {"content": content, "isError": True})
+        else:
+            self._client.fail(exchange, INTERNAL_ERROR, f"airlock: {reason}")
+
+    def _no_such(self, exchange: Exchange, kind: Kind, name: str) -> None:
+        if kind is Kind.RESOURCE:
+            code = NOT_FOUND[self._client.era or "legacy"]
+            self._client.fail(exchange, code, "Resource not found", {"uri": name[:2_000]})
+        else:
+            self._client.fail(exchange, INVALID_PARAMS, f"Unknown {kind}: {name[:200]}")
+
+    async def _unknown(self, exchange: Exchange, kind: Kind, name: str, params: JsonObject) -> None:
+        arguments = params.get("arguments", {}) if kind is not Kind.RESOURCE else {}
+        call = self._client.call(kind, "", name, arguments, "", params.get("_meta"))
+        await self._gate.reject(call, f"unknown {kind}")
+        self._no_such(exchange, kind, name)
+
+    async def _down(self, exchange: Exchange, kind: Kind, target: Target, params: JsonObject) -> None:
+        if not target.shown:
+            await self._unknown(exchange, kind, _asked(exchange), params)
+            return
+        reason = f"`{target.provider}` is not running"
+        await self._gate.reject(self._call(kind, target, params), reason)
+        why = target.upstream.state.reason
+        self._unavailable(exchange, kind, f"{reason}: {why}" if why else reason)
+
+    # -- giving up -----------------------------------------------------------------------------------
+
+    def cancel(self, exchange: Exchange, reason: str) -> None:
+        """The client gives a request up: it is not answered, and nothing more is done for it."""
+        exchange.given_up = reason
+        self._client.drop(exchange)
+        if exchange.waiting is not None:
+            self._give_back(exchange)
+        elif exchange.ticket is not None and exchange.upstream is not None:
+            self._stop(exchange, reason)
+
+    def _stop(self, exchange: Exchange, reason: str | None) -> None:
+        proceed, exchange.proceed = exchange.proceed, None
+        if exchange.upstream is not None and exchange.ticket is not None:
+            exchange.upstream.cancel(exchange.ticket, reason)
+        if proceed is not None:
+            self.complete(proceed, Outcome.CANCELLED)
+
+    def _give_back(self, exchange: Exchange) -> None:
+        """Withdraw the question, or leave it to its grace when only the client's time was over."""
+        waiting = exchange.waiting
+        if waiting is None:
+            return
+        if exchange.given_up is not None and not _TIMED_OUT.search(exchange.given_up):
+            self._client.finish(self._gate.withdraw(waiting))
+        elif exchange.task is not None:
+            exchange.task.cancel()  # the gate leaves the question when the one who waits is cancelled
+
+    def leave_parked(self) -> None:
+        """The client will send nothing more: calls that wait for a person, now or later, are left."""
+        self._leaving = True
+        for exchange in list(self._client.open.values()):
+            if exchange.waiting is not None:
+                self._abandon(exchange)
+
+    def _abandon(self, exchange: Exchange) -> None:
+        self._client.drop(exchange)
+        self._give_back(exchange)
+
+    def leave(self) -> None:
+        """The client is gone: stop what runs upstream; parked questions keep their grace."""
+        for exchange in list(self._client.open.values()):
+            self._client.drop(exchange)
+            self._stop(exchange, "the client is gone")
+
+
+class _Ticker:
+    """Shows the person at the client, every few seconds, what a parked call waits for."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._message = ""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def show(self, waiting: Wait) -> None:
+        if self._exchange.token is None:
+            return
+        code = waiting.request.code
+        self._message = f"waiting for approval {code}: airlock approve {code}"
+        self.stop()
+        self._tick()
+
+    def _tick(self) -> None:
+        self._exchange.tick(self._message)
+        self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+_ABSENT: Final[Any] = object()
+
+
+def _meta(params: JsonObject) -> JsonObject:
+    found = params.get("_meta")
+    return found if isinstance(found, dict) else {}
+
+
+def _asked(exchange: Exchange) -> str:
+    name = exchange.params.get("name", exchange.params.get("uri", ""))
+    return name if isinstance(name, str) else ""
+
+
+def outcome_of(reply: Reply) -> tuple[Outcome, str]:
+    """How a reply counts, and the short text that goes on record."""
+    error = reply.get("error")
+    if error is not None:
+        return Outcome.ERROR, f"{error.get('code')}: {str(error.get('message', ''))[:200]}"
+    result = reply.get("result")
+    if isinstance(result, dict) and result.get("isError") is True:
+        return Outcome.ERROR, "the tool reported an error"
+    return Outcome.SUCCESS, ""
+
+
+def refusal_text(refuse: Refuse) -> str:
+    """What the model reads: the reason and the rule, never a code or an id."""
+    rule = f" (rule `{refuse.rule}`)" if refuse.rule and f"`{refuse.rule}`" not in refuse.reason else ""
+    return f"airlock: {refuse.reason}{rule}"
+
+
+def decision_of(refuse: Refuse) -> JsonObject:
+    """The machine's half of a refusal, for `_meta`."""
+    decision: JsonObject = {"effect": str(refuse.effect), "rule": refuse.rule}
+    if refuse.request_id:
+        decision["request_id"] = refuse.request_id
+    return decision

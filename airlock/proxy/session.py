@@ -1,0 +1,379 @@
+"""One client: reads its messages, whatever carries them, and answers each in the client's era.
+
+The transport gives parsed frames to `receive` and takes frames from `send`; the era is settled by the
+first request. Lists, calls and questions are next door; here is who answers what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from airlock.model import Effect, JsonObject, Kind, Outcome, Proceed
+from airlock.proxy import eras
+from airlock.proxy.asks import Asks
+from airlock.proxy.calls import Calls
+from airlock.proxy.catalog import Catalog, Target
+from airlock.proxy.client import MAX_OPEN, Client, Exchange, Seat, Send
+from airlock.proxy.described import Descriptions
+from airlock.proxy.greeting import Greeting
+from airlock.proxy.link import Facing, Upstream
+from airlock.proxy.logs import Logs
+from airlock.proxy.offers import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Section
+from airlock.proxy.rounds import Rounds
+from airlock.proxy.router import Router
+from airlock.proxy.subscriptions import UPDATED, Subscriptions
+from airlock.proxy.wire import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, error_frame, is_id
+
+if TYPE_CHECKING:
+    from airlock.gate import Gate
+
+LIST_SECONDS: Final = 10.0
+"""How long the first list waits for upstreams that are starting (decisions.md 42)."""
+
+TTL_MS: Final = 5_000
+"""How long a modern client may keep a list, so that a changed policy is soon seen."""
+
+_MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen"})
+_LEGACY_ONLY: Final = frozenset(
+    {"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}
+)
+
+log = logging.getLogger(__name__)
+
+
+class Session:
+    """The MCP server that one client sees."""
+
+    def __init__(
+        self, *, send: Send, gate: Gate, router: Router, seat: Seat, descriptions: Descriptions | None = None
+    ) -> None:
+        self.client = Client(send, seat)
+        self._router = router
+        self._gate = gate
+        self._catalog = Catalog(router, gate, seat.principal.name)
+        self._calls = Calls(self.client, gate, router, self._catalog)
+        self._asks = Asks(self.client, gate, router)
+        self._rounds = Rounds(self.client, self._calls, self._asks)
+        self._subscriptions = Subscriptions(self.client, self._calls)
+        self._logs = Logs(self.client, router, self._calls)
+        self._greeting = Greeting(router, self._catalog, descriptions or Descriptions(None))
+        self._waited: set[str] = set()
+        self._only_discovered = True
+        self._requests: dict[str, Callable[[Exchange, JsonObject], None]] = {
+            "tools/call": self._call,
+            "tools/list": self._list(TOOLS),
+            "prompts/list": self._list(PROMPTS),
+            "resources/list": self._list(RESOURCES),
+            "resources/templates/list": self._list(TEMPLATES),
+            "prompts/get": self._get,
+            "resources/read": self._read,
+            "completion/complete": self._complete,
+            "resources/subscribe": self._subscriptions.subscribe,
+            "resources/unsubscribe": self._subscriptions.unsubscribe,
+            "subscriptions/listen": self._listen,
+            "logging/setLevel": self._logs.set_level,
+            "initialize": self._initialize,
+            "server/discover": self._discover,
+            "ping": lambda exchange, _: self.client.succeed(exchange, {}),
+        }
+        router.listen(self)
+
+    # -- what comes in -------------------------------------------------------------------------------
+
+    def receive(self, frame: JsonObject, send: Send | None = None) -> None:
+        """One message of the client. `send` takes what belongs to this very request, if that differs."""
+        method = frame.get("method")
+        if method is None:
+            self._asks.answered(frame)
+        elif "id" in frame:
+            self._requested(frame, method, send or self.client.send)
+        else:
+            self._notified(method, frame.get("params") or {})
+
+    def _requested(self, frame: JsonObject, method: str, send: Send) -> None:
+        params = frame.get("params") or {}
+        exchange = Exchange(frame["id"], method, params, send)
+        problem = self._misplaced(exchange)
+        if problem is not None:
+            send(problem)
+            return
+        open_ones = self.client.open
+        open_ones[exchange.id] = exchange
+        work = self._requests.get(method)
+        if work is None:
+            self.client.fail(exchange, METHOD_NOT_FOUND, f"Method not found: {method[:200]}")
+        else:
+            work(exchange, params)
+
+    def _misplaced(self, exchange: Exchange) -> JsonObject | None:
+        """The error for a request that cannot be taken here and now; None when it can."""
+        client = self.client
+        if exchange.id in client.open:
+            return error_frame(exchange.id, INVALID_REQUEST, "a request with this id is open already")
+        if len(client.open) >= MAX_OPEN:
+            return error_frame(exchange.id, INVALID_REQUEST, f"more than {MAX_OPEN} requests are open")
+        modern = eras.is_modern(exchange.params)
+        if client.era == "legacy" and not modern and exchange.method not in _MODERN_ONLY:
+            return None
+        return self._check_era(exchange, modern=modern)
+
+    def _check_era(self, exchange: Exchange, *, modern: bool) -> JsonObject | None:
+        method, era = exchange.method, self.client.era
+        if not modern and method in {"initialize", "ping"} and (era != "modern" or self._only_discovered):
+            return None
+        if era == "legacy":
+            if modern and method not in _MODERN_ONLY:
+                return _unsupported(exchange, eras.LEGACY_VERSIONS)
+            return error_frame(exchange.id, METHOD_NOT_FOUND, f"Method not found: {method[:200]}")
+        if not modern and method == "initialize":
+            return _unsupported(exchange, eras.MODERN_VERSIONS)
+        if not modern and era is None and method != "server/discover":
+            return error_frame(exchange.id, INVALID_REQUEST, "send `initialize` first")
+        return self._check_modern(exchange)
+
+    def _check_modern(self, exchange: Exchange) -> JsonObject | None:
+        try:
+            meta = eras.check_envelope(exchange.params)
+        except eras.EnvelopeError as error:
+            return error_frame(exchange.id, error.code, str(error), error.data)
+        if exchange.method in _LEGACY_ONLY:
+            return error_frame(exchange.id, METHOD_NOT_FOUND, f"Method not found: {exchange.method}")
+        if self.client.era is None:
+            self.client.introduce(
+                "modern", meta[eras.VERSION], meta[eras.CAPABILITIES], meta.get(eras.CLIENT_INFO)
+            )
+            self._start()
+        if exchange.method != "server/discover":
+            self._only_discovered = False
+        return None
+
+    def _notified(self, method: str, params: JsonObject) -> None:
+        if method == "notifications/cancelled":
+            self._cancelled(params)
+        elif method == "notifications/initialized" and self.client.era == "legacy":
+            self.client.listening = True
+        elif method == "notifications/progress":
+            self._asks.progressed(params)
+        elif method == "notifications/roots/list_changed" and self.client.era == "legacy":
+            for provider in self._router.providers:
+                upstream = self._router.upstream(provider.name)
+                if provider.roots and upstream.state.era == "legacy":
+                    upstream.notify(method, params or None)
+        else:
+            log.debug("notification `%s` goes nowhere", method[:80])
+
+    def _cancelled(self, params: JsonObject) -> None:
+        wanted = params.get("requestId")
+        exchange = self.client.open.get(wanted) if isinstance(wanted, (str, int)) and is_id(wanted) else None
+        if exchange is None or exchange.method == "initialize":
+            return
+        reason = params.get("reason")
+        self._calls.cancel(exchange, reason if isinstance(reason, str) else "")
+        self._subscriptions.ended(exchange)
+
+    # -- greetings -----------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        client = self.client
+        facing = Facing(
+            era=client.era or "legacy",
+            protocol_version=client.version,
+            info=client.info,
+            capabilities=client.capabilities,
+        )
+        self._router.start(facing)
+
+    def _initialize(self, exchange: Exchange, params: JsonObject) -> None:
+        if self.client.era == "legacy":
+            self.client.fail(exchange, INVALID_REQUEST, "already initialized")
+            return
+        version = eras.legacy_version(params.get("protocolVersion"))
+        self.client.introduce("legacy", version, params.get("capabilities"), params.get("clientInfo"))
+        self._greet(exchange, self._greeting.initialized)
+
+    def _discover(self, exchange: Exchange, _: JsonObject) -> None:
+        self._greet(exchange, self._greeting.discovered)
+
+    def _greet(self, exchange: Exchange, words: Callable[[str], JsonObject]) -> None:
+        """Answer from what is known; what is not known may take a moment, then it is left out."""
+        era, version = self.client.era or "legacy", self.client.version
+        if self._greeting.known(era):
+            self.client.succeed(exchange, words(version))
+            self._start()
+            return
+        self._start()
+        exchange.task = self.client.spawn(self._greet_later(exchange, words, version))
+
+    async def _greet_later(
+        self, exchange: Exchange, words: Callable[[str], JsonObject], version: str
+    ) -> None:
+        await self._greeting.wait(self.client.era or "legacy")
+        self.client.succeed(exchange, words(version))
+
+    # -- lists ---------------------------------------------------------------------------------------
+
+    def _list(self, section: Section) -> Callable[[Exchange, JsonObject], None]:
+        def listed(exchange: Exchange, params: JsonObject) -> None:
+            if params.get("cursor") is not None:
+                self.client.fail(exchange, INVALID_PARAMS, "invalid cursor: the list has one page")
+            elif section.name in self._waited or self._router.settled():
+                self._show(exchange, section)
+            else:
+                exchange.task = self.client.spawn(self._list_later(exchange, section))
+
+        return listed
+
+    async def _list_later(self, exchange: Exchange, section: Section) -> None:
+        await self._router.settle(LIST_SECONDS)
+        self._waited.add(section.name)
+        self._show(exchange, section)
+
+    def _show(self, exchange: Exchange, section: Section) -> None:
+        result: JsonObject = {section.key: self._catalog.items(section)}
+        if self.client.era == "modern":
+            result |= {"ttlMs": TTL_MS, "cacheScope": "private"}
+        self._subscriptions.listed(section)
+        self.client.succeed(exchange, result)
+
+    # -- what goes through the gate ------------------------------------------------------------------
+
+    def _call(self, exchange: Exchange, params: JsonObject) -> None:
+        if self._plain(exchange, params):
+            self._calls.tool(exchange, params)
+
+    def _get(self, exchange: Exchange, params: JsonObject) -> None:
+        if self._plain(exchange, params):
+            self._calls.prompt(exchange, params)
+
+    def _read(self, exchange: Exchange, params: JsonObject) -> None:
+        if self._plain(exchange, params):
+            self._calls.resource(exchange, params)
+
+    def _plain(self, exchange: Exchange, params: JsonObject) -> bool:
+        """False when the request goes on with an earlier one, and was taken care of."""
+        if self.client.era != "modern":
+            return True
+        self._logs.wanted(exchange)
+        return not self._rounds.resume(exchange, params)
+
+    def _listen(self, exchange: Exchange, params: JsonObject) -> None:
+        self._subscriptions.listen(exchange, params, self._greeting.capabilities("modern"))
+
+    def _complete(self, exchange: Exchange, params: JsonObject) -> None:
+        exchange.task = self.client.spawn(self._complete_later(exchange, params))
+
+    async def _complete_later(self, exchange: Exchange, params: JsonObject) -> None:
+        """completion/complete follows the rule of what it completes, and never asks a person."""
+        ref = params.get("ref")
+        found = self._completed(ref) if isinstance(ref, dict) else None
+        if found is None or "completions" not in found[1].upstream.state.capabilities:
+            self.client.fail(exchange, INVALID_PARAMS, "`ref` names nothing that can be completed")
+            return
+        kind, target, sent = found
+        call = self.client.call(
+            kind, target.provider, target.name, _values(params), target.endpoint, params.get("_meta")
+        )
+        verdict = None
+        if (await self._gate.preview(call)).effect is Effect.ALLOW:
+            verdict = await self._gate.submit(call)
+        if not isinstance(verdict, Proceed):
+            self.client.succeed(exchange, {"completion": {"values": [], "hasMore": False}})
+            return
+        if exchange.over:
+            self._calls.complete(verdict, Outcome.CANCELLED)
+            return
+        self._calls.send(exchange, target, kind, {**params, "ref": sent}, verdict)
+
+    def _completed(self, ref: JsonObject) -> tuple[Kind, Target, JsonObject] | None:
+        name, uri = ref.get("name"), ref.get("uri")
+        if ref.get("type") == "ref/prompt" and isinstance(name, str):
+            target = self._catalog.prompt(name)
+            kind, sent = Kind.PROMPT, {**ref, "name": target.name if target else name}
+        elif ref.get("type") == "ref/resource" and isinstance(uri, str):
+            target = self._catalog.template(uri) or self._catalog.resource(uri)
+            kind, sent = Kind.RESOURCE, ref
+        else:
+            return None
+        return None if target is None or not target.shown else (kind, target, sent)
+
+    # -- what the router tells (router.Listener) -----------------------------------------------------
+
+    def offer_changed(self, provider: str, section: Section, said: bool) -> None:  # noqa: ARG002
+        """Tell the client that a list changed."""
+        self._subscriptions.changed(section, said=said)
+
+    def upstream_notified(self, upstream: Upstream, method: str, params: JsonObject | None) -> None:
+        """Pass on what the client may hear; what is not known goes to legacy clients as it came."""
+        if method == UPDATED:
+            self._subscriptions.updated(upstream, params)
+        elif method == "notifications/message":
+            self._logs.message(upstream, params)
+        elif self.client.era == "legacy" and self.client.listening and method.startswith("notifications/"):
+            self.client.notify(method, params)
+
+    def upstream_asked(
+        self, upstream: Upstream, request_id: str | int, method: str, params: JsonObject | None
+    ) -> None:
+        """Put an upstream's question to the client, in the client's way."""
+        if method == "ping":
+            upstream.respond(request_id, {"result": {}})
+        elif self.client.era == "modern":
+            self._rounds.asked(upstream, request_id, method, params)
+        else:
+            self._asks.asked(upstream, request_id, method, params)
+
+    def upstream_withdrew(self, upstream: Upstream, request_id: str | int) -> None:
+        """An upstream withdrew its question."""
+        self._asks.withdrew(upstream, request_id)
+        self._rounds.withdrew(upstream, request_id)
+
+    def upstream_changed(self, upstream: Upstream) -> None:
+        """An upstream came or went: its questions go with it, its subscriptions come again."""
+        if upstream.state.phase == "ready":
+            self._subscriptions.restarted(upstream)
+            self._logs.restarted(upstream)
+        elif upstream.state.phase == "broken":
+            self._asks.broke(upstream)
+
+    def policy_changed(self) -> None:
+        """The gate decides by another policy now: the lists may be others."""
+        self._subscriptions.policy_changed()
+
+    async def drain(self, seconds: float) -> None:
+        """No more requests will come: answer what is open, but leave the calls that wait for a person."""
+        self._calls.leave_parked()
+        try:
+            async with asyncio.timeout(seconds):
+                while any(one.method != "subscriptions/listen" for one in self.client.open.values()):
+                    await self.client.fewer()
+        except TimeoutError:
+            return
+
+    async def close(self, seconds: float = 3.0) -> None:
+        """The client is gone: nothing more runs for it; parked questions keep their grace."""
+        self._router.unlisten(self)
+        self._greeting.keep(self.client.era or "legacy")
+        self._subscriptions.close()
+        self._rounds.close()
+        self._calls.leave()
+        await self.client.leave(seconds)
+
+
+def _unsupported(exchange: Exchange, versions: tuple[str, ...]) -> JsonObject:
+    asked = exchange.params.get("protocolVersion") or exchange.meta.get(eras.VERSION)
+    data = {"supported": list(versions), "requested": asked if isinstance(asked, str) else ""}
+    text = f"this connection speaks {versions[-1]} already"
+    return error_frame(exchange.id, eras.UNSUPPORTED_VERSION, text, data)
+
+
+def _values(params: JsonObject) -> JsonObject:
+    """What a completion tells of the arguments."""
+    context, argument = params.get("context"), params.get("argument")
+    known = context.get("arguments") if isinstance(context, dict) else None
+    values: JsonObject = dict(known) if isinstance(known, dict) else {}
+    if isinstance(argument, dict) and isinstance(argument.get("name"), str):
+        values[argument["name"]] = argument.get("value")
+    return values
