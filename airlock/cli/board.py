@@ -13,7 +13,7 @@ from enum import StrEnum
 from airlock.cli.lines import Tone
 from airlock.model import ApprovalRequest, Status
 
-REST_MS = 800
+REST_MS = 500
 """How long a request that came under the cursor by itself cannot be decided."""
 
 GRANT_MS = 10 * 60 * 1000

@@ -54,6 +54,11 @@ class Places:
                 known.append(config)
 
     @property
+    def files(self) -> list[Path]:
+        """The configs that are known."""
+        return [config.file for configs in self._configs.values() for config in configs]
+
+    @property
     def databases(self) -> list[str]:
         """The databases that are looked at, once each."""
         return list(self._configs)

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airlock.approval import decidable_until
 from airlock.cli.board import GRANT_MS, Board, Mode
 from airlock.cli.change import FileChange
 from airlock.cli.lines import Line, Span, Tone, cut, fold, line, marked, span, text_of, width_of
-from airlock.cli.show import RISK_TONE, STATUS_TONE, card, local_time, scope_of, span_of
+from airlock.cli.show import RISK_TONE, STATUS_TONE, card, deadline, local_time, scope_of, span_of
 from airlock.model import ApprovalRequest
 from airlock.visible import bounded
 
@@ -26,6 +25,8 @@ KEYS = (
     ("?", "help"),
     ("q", "quit"),
 )
+
+FIRST_KEYS = ("a", "d", "?", "q")
 
 HELP = """\
   a            approve the selected request, or all that are marked with space
@@ -53,15 +54,14 @@ class View:
     title: str = ""
     diffs: tuple[FileChange, ...] = ()
 
-    @property
-    def room(self) -> int:
-        """Lines between the two at the top and the two at the bottom."""
-        return max(1, self.height - 4)
+    def room(self, board: Board) -> int:
+        """Lines between the two at the top, and the message and the keys at the bottom."""
+        return max(1, self.height - 3 - len(_message(board, self.width)))
 
 
 def picture(board: Board, view: View) -> list[Line]:
     """The whole screen."""
-    width, room = view.width, view.room
+    width, room = view.width, view.room(board)
     if board.mode is Mode.HELP:
         body = [line(row) for row in HELP.splitlines()]
     elif board.current is None:
@@ -69,7 +69,7 @@ def picture(board: Board, view: View) -> list[Line]:
     else:
         body = _queue_and_card(board, board.current, view)
     padded = [*body[:room], *([line("")] * (room - len(body)))]
-    rows = [_title(board, view), _rule(width), *padded, _message(board, width), _keys(width)]
+    rows = [_title(board, view), _rule(width), *padded, *_message(board, width), _keys(width)]
     return [cut(row, width) for row in rows][: view.height]
 
 
@@ -122,11 +122,11 @@ def _queue_and_card(board: Board, chosen: ApprovalRequest, view: View) -> list[L
 
 def _shown(board: Board, view: View) -> int:
     """How many rows of the queue are shown: at most a third of the screen belongs to it."""
-    return max(1, min(len(board.rows), view.room // 3))
+    return max(1, min(len(board.rows), view.room(board) // 3))
 
 
 def _space(board: Board, view: View) -> int:
-    return max(1, view.room - _shown(board, view) - 1)
+    return max(1, view.room(board) - _shown(board, view) - 1)
 
 
 def _position(start: int, space: int, total: int) -> str:
@@ -159,7 +159,7 @@ def _queue(board: Board, shown: int, view: View) -> Iterator[Line]:
 
 def _queue_row(board: Board, place: int, more: str, view: View) -> Line:
     row, here = board.rows[place], place == board.place
-    left = decidable_until(row) - view.now
+    left = deadline(row, view.now) - view.now
     tone = Tone.HEAD if here else Tone.PLAIN
     pieces: list[Span | str] = [
         span("▶ " if here else "  ", Tone.CODE),
@@ -187,7 +187,12 @@ def _gist(row: ApprovalRequest) -> str:
     return bounded("  ".join(" ".join(one.split()) for one in shown), 200)
 
 
-def _message(board: Board, width: int) -> Line:
+def _message(board: Board, width: int) -> list[Line]:
+    """What is asked or said now: as many lines as it takes, so that no scope is ever cut."""
+    return list(fold([_said(board, width)], width))[:6]
+
+
+def _said(board: Board, width: int) -> Line:
     if board.mode is Mode.REASON:
         who = _whom(board)
         room = max(8, width - len(who) - 24)
@@ -195,7 +200,9 @@ def _message(board: Board, width: int) -> Line:
     if board.mode is Mode.GRANT and board.current is not None:
         one = board.targets[0]
         more = f" and {len(board.targets) - 1} more" if len(board.targets) > 1 else ""
-        return line(span(f" {scope_of(one, GRANT_MS, any_args=False)}{more}: y to give it", Tone.WARN))
+        return line(
+            span(f" y {scope_of(one, GRANT_MS, any_args=False)}{more}; any other key goes back", Tone.WARN)
+        )
     if board.marked and not board.message:
         return line(span(f" {len(board.marked)} marked: a or d decides them together", Tone.GOOD))
     return line(span(f" {board.message}", board.tone))
@@ -207,12 +214,13 @@ def _whom(board: Board) -> str:
 
 
 def _keys(width: int) -> Line:
-    pieces: list[Span] = []
-    used = 0
-    for key, does in KEYS:
-        size = len(key) + len(does) + 3
-        if used + size > width:
-            break
-        pieces += [span(f" {key}", Tone.CODE), span(f" {does} ", Tone.DIM)]
-        used += size
-    return tuple(pieces)
+    """As many keys as fit; those that decide, help and leave come before the others."""
+    sizes = {key: len(key) + len(does) + 3 for key, does in KEYS}
+    fitting: set[str] = set()
+    for key in FIRST_KEYS + tuple(key for key, _ in KEYS if key not in FIRST_KEYS):
+        if sum(sizes[one] for one in fitting) + sizes[key] <= width:
+            fitting.add(key)
+    shown = [(key, does) for key, does in KEYS if key in fitting]
+    return tuple(
+        piece for key, does in shown for piece in (span(f" {key}", Tone.CODE), span(f" {does} ", Tone.DIM))
+    )

@@ -25,6 +25,9 @@ WHOLE = 64 * 1024
 HEAD, TAIL = 32 * 1024, 16 * 1024
 _BLANKS, _SPACES = 4, 48
 
+UNATTENDED_MS = 15_000
+"""A caller that was not heard of for three heartbeats is gone (decisions.md 24)."""
+
 RISK_TONE = {Risk.LOW: Tone.DIM, Risk.MEDIUM: Tone.WARN, Risk.HIGH: Tone.BAD}
 STATUS_TONE = {
     Status.PENDING: Tone.WARN,
@@ -53,6 +56,16 @@ def local_time(at: int) -> str:
     then = datetime.fromtimestamp(at / 1000).astimezone()
     today = then.date() == datetime.now().astimezone().date()
     return then.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
+
+
+def attended(request: ApprovalRequest, now: int) -> bool:
+    """True while the caller still waits, or need not: then the question lives until it expires."""
+    return request.kept or request.attended_at is None or now - request.attended_at < UNATTENDED_MS
+
+
+def deadline(request: ApprovalRequest, now: int) -> int:
+    """When the question ends if nobody answers and its caller stays as it is."""
+    return request.expires_at if attended(request, now) else decidable_until(request)
 
 
 def scope_of(request: ApprovalRequest, length: int, *, any_args: bool) -> str:
@@ -88,7 +101,7 @@ def headline(request: ApprovalRequest, now: int) -> Line:
 def _time(request: ApprovalRequest, now: int) -> Iterator[Span]:
     yield span(str(request.status), STATUS_TONE[request.status])
     if request.status is Status.PENDING:
-        left = decidable_until(request) - now
+        left = deadline(request, now) - now
         yield span(f", {span_of(left)} left", Tone.BAD if left < 60_000 else Tone.PLAIN)
         yield span(f", asked {span_of(now - request.created_at)} ago", Tone.DIM)
 
@@ -109,9 +122,11 @@ def _facts(request: ApprovalRequest, now: int) -> Iterator[tuple[str, str, Tone]
     yield "also", ", ".join(bounded(one, 300) for one in others), Tone.DIM
     if request.again:
         yield "again", "an identical call has just used the answer to the first one", Tone.WARN
+    if request.status is Status.PENDING and not attended(request, now):
+        yield "caller", "went away: the same call, made again in time, finds your answer", Tone.WARN
     yield from _people(request)
     if request.status is Status.PENDING:
-        yield "no answer", f"the call is refused at {local_time(decidable_until(request))}", Tone.DIM
+        yield "no answer", f"the call is refused at {local_time(deadline(request, now))}", Tone.DIM
     if request.decided_at is not None:
         by = f" by {bounded(request.decided_by, 120)}" if request.decided_by else ""
         yield (

@@ -10,10 +10,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from airlock.approval import decidable_until
 from airlock.cli.authority import PIN_OPTION, decider
 from airlock.cli.board import DECIDING, GRANT_MS, Act, Board, Mode, Wish, press, with_rows
 from airlock.cli.change import FileChange
@@ -148,7 +150,7 @@ class Watch:
         try:
             stamps = tuple(one.store.stamp() for one in await self._places.runtimes())
             now = now_ms()
-            if stamps == self._stamps and all(row.expires_at > now for row in self._board.rows):
+            if stamps == self._stamps and all(decidable_until(row) > now for row in self._board.rows):
                 return False
             self._stamps = stamps
             rows = await self._places.pending()
@@ -227,8 +229,9 @@ class Watch:
         self._live.update(Text("\n", no_wrap=True).join(map(as_text, rows)), refresh=True)
 
     def _title(self) -> str:
-        databases = self._places.databases
-        return visible(databases[0]) if len(databases) == 1 else f"{len(databases)} databases"
+        files = self._places.files
+        shown = str(files[0]).replace(str(Path.home()), "~", 1)
+        return visible(shown) if len(files) == 1 else f"{len(files)} configs"
 
     async def _diffs_of(self, row: ApprovalRequest | None) -> tuple[FileChange, ...]:
         """Read once for each request, in a thread and with a limit: a hanging file system stops nothing."""
