@@ -45,12 +45,14 @@ class Section:
         self.resolve = resolve
         self._keys: Mapping[str, Key] = SECTIONS[section]
         self._others = _OTHER_SPELLINGS[section]
+        self._usable = True
         self._members: Mapping[str, Node] = {}
         self._lines: Mapping[str, int] = {}
         if node is None or node.value is None:
             return
         if node.keys is None:
             reading.error(self.line, path, "must be a mapping of keys to values")
+            self._usable = False
             return
         self._members, self._lines = node.value, node.keys
         self._refuse_unknown()
@@ -98,7 +100,8 @@ class Section:
     def missing(self, key: str, why: str = "") -> None:
         """Note that a key must be there."""
         text = f"`{key}` is missing"
-        self.reading.error(self.line, self.path, f"{text}: {why}" if why else text)
+        if self._usable:
+            self.reading.error(self.line, self.path, f"{text}: {why}" if why else text)
 
     def scalar(self, node: Node, path: str) -> str | None:
         """The text of a string or number, expanded; None with a problem noted."""

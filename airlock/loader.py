@@ -141,7 +141,7 @@ def _environment(reading: Reading, top: Section) -> None:
     try:
         with path.open("rb") as stream:
             text = stream.read(MAX_BYTES).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         if reading.lenient:
             return
         reason = (getattr(error, "strerror", None) or "not UTF-8 text").lower()

@@ -269,8 +269,7 @@ def _quorum(section: Section, approvers: tuple[str, ...], people: Mapping[str, P
     quorum = section.whole("quorum", 1, least=1, most=100)
     reachable = len(approvers) or len(people)
     if reachable and quorum > reachable:
-        who = "approvers" if approvers else "people"
-        section.error("quorum", f"{quorum} can never say yes: there are {reachable} {who}")
+        section.error("quorum", f"{quorum} cannot be reached: only {reachable} may answer")
     return quorum
 
 

@@ -34,34 +34,36 @@ def state_dir(env: Mapping[str, str] | None = None) -> Path:
 
 
 def home(env: Mapping[str, str]) -> Path:
-    home = env.get("HOME", "")
-    return Path(home) if home.startswith("/") else Path.home()
+    """The user's home directory."""
+    found = env.get("HOME", "")
+    try:
+        return Path(found) if found.startswith("/") else Path.home()
+    except RuntimeError:
+        raise StoreError("no home directory is known: set `HOME`, or `AIRLOCK_STATE_DIR`") from None
 
 
 def from_home(text: str, env: Mapping[str, str]) -> Path:
+    """A path in which a leading `~/` is the user's home."""
     return home(env) / text[2:] if text.startswith("~/") else Path(text)
 
 
 def private_folder(path: Path) -> Path:
-    """A folder of this user alone."""
+    """A folder in which nobody else can write; it is made 0700 if it is not there."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.stat()
-        if found.st_uid != os.geteuid():
-            raise StoreError(
-                f"`{path}` belongs to another user: set `AIRLOCK_STATE_DIR` to a folder of yours"
-            )
-        if found.st_mode & stat.S_ISVTX:
-            raise StoreError(f"`{path}` is a shared folder: set `AIRLOCK_STATE_DIR` to a folder of yours")
-        if found.st_mode & 0o077:
-            path.chmod(0o700)
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
         raise StoreError(f"state directory `{path}` cannot be used: {reason}") from None
+    if found.st_uid != os.geteuid():
+        raise StoreError(f"`{path}` belongs to another user: set `AIRLOCK_STATE_DIR` to a folder of yours")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StoreError(f"others can write in `{path}`: `chmod 700 {path}`, or set `AIRLOCK_STATE_DIR`")
     return path
 
 
 def open_private(path: Path) -> int:
+    """A descriptor of a plain file of this user; OSError for a link, a pipe or another user's file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
@@ -71,11 +73,13 @@ def open_private(path: Path) -> int:
 
 
 def read_private(path: Path) -> str:
+    """The text of such a file."""
     with os.fdopen(open_private(path), "rb") as stream:
         return stream.read(_LARGEST).decode("utf-8", "replace")
 
 
 def write_private(path: Path, text: str) -> None:
+    """Replace such a file as a whole; StoreError when that fails, and then nothing changed."""
     draft = path.with_name(f"{path.name}.{os.urandom(4).hex()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:

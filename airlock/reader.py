@@ -61,6 +61,11 @@ _ODD: Final = (
     ),
     (re.compile(r"[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z"), "is not a number here", "quote it"),
 )
+_PATTERN_STARTS: Final = {
+    "while scanning a tag": 'quote a pattern that begins with `!`: "!git/git_log"',
+    "while parsing a tag": 'quote a pattern that begins with `!`: "!git/git_log"',
+    "while scanning an alias": 'quote a pattern that begins with `*`: "*/read_*"',
+}
 _MAY_BE_ODD = frozenset("0123456789+-.")
 
 
@@ -130,8 +135,10 @@ def _line(event: Any) -> int:
     return int(event.start_mark.line) + 1
 
 
-def _refusal(file: str, line: int, message: str, hint: str = "") -> ConfigError:
-    return ConfigError((Problem(file=file, line=line, path="", message=message, hint=hint),))
+def _refusal(file: str, line: int, message: str) -> ConfigError:
+    from airlock.visible import visible
+
+    return ConfigError((Problem(file=file, line=line, path="", message=visible(message)),))
 
 
 class _Tree:
@@ -274,11 +281,12 @@ class _Tree:
 
     def _tagged(self, tag: str, line: int) -> None:
         shown = tag.removeprefix("tag:yaml.org,2002:")
-        self._problem(
-            line, f"tag `{shown[:80]}` is not read", 'quote a pattern that begins with `!`: "!git/git_log"'
-        )
+        self._problem(line, f"tag `{shown[:80]}` is not read", _PATTERN_STARTS["while scanning a tag"])
 
     def _problem(self, line: int, message: str, hint: str = "") -> None:
+        from airlock.visible import visible
+
+        message, hint = visible(message), visible(hint)
         self._problems.append(Problem(file=self._file, line=line, path="", message=message, hint=hint))
 
     def _syntax(self, error: yaml.YAMLError, text: str) -> Problem:
@@ -293,6 +301,8 @@ class _Tree:
     @staticmethod
     def _context(error: yaml.YAMLError) -> str:
         context = getattr(error, "context", None)
+        if context in _PATTERN_STARTS:
+            return _PATTERN_STARTS[context]
         start = getattr(error, "context_mark", None)
         if not context:
             return ""

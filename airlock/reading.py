@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airlock.errors import Problem
+from airlock.private import from_home
 from airlock.reader import Node
 from airlock.substitution import SubstitutionError, expand
 
@@ -37,12 +38,18 @@ class Reading:
 
     def error(self, line: int, path: str, message: str, hint: str = "") -> None:
         """Note something that makes the config unusable."""
-        self.problems.append(Problem(file=self.file, line=line, path=path, message=message, hint=hint))
+        self._note(line, path, message, hint, warning=False)
 
     def warn(self, line: int, path: str, message: str, hint: str = "") -> None:
         """Note something that is worth a look."""
+        self._note(line, path, message, hint, warning=True)
+
+    def _note(self, line: int, path: str, message: str, hint: str, *, warning: bool) -> None:
+        from airlock.visible import visible  # a config somebody else wrote must not steer a terminal
+
+        path, message, hint = visible(path), visible(message), visible(hint)
         self.problems.append(
-            Problem(file=self.file, line=line, path=path, message=message, hint=hint, warning=True)
+            Problem(file=self.file, line=line, path=path, message=message, hint=hint, warning=warning)
         )
 
     def where(self, line: int) -> str:
@@ -60,8 +67,7 @@ class Reading:
 
     def resolved(self, text: str) -> Path:
         """A path of the config, absolute: relative to the config file, `~` being the user's home."""
-        path = Path(text).expanduser() if text.startswith("~") else Path(text)
-        return Path(os.path.normpath(self.base / path))
+        return Path(os.path.normpath(self.base / from_home(text, self.env)))
 
 
 @dataclass(frozen=True, slots=True)

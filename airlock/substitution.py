@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from airlock.private import from_home
+
 MARK: Final = "${"
 _REFERENCE = re.compile(
     r"\$\$\{"
@@ -45,7 +47,7 @@ def expand(text: str, env: Mapping[str, str], base: Path, used: Callable[[Path],
         if found["name"] is not None:
             return _variable(found["name"], found["default"], env)
         if found["file"] is not None:
-            return _content(base / Path(found["file"].strip()).expanduser(), found["file"], used)
+            return _content(base / from_home(found["file"].strip(), env), found["file"], used)
         raise SubstitutionError(
             f"`{text[found.start() : found.start() + 40]}` is not a reference",
             "write ${VAR}, ${VAR:-default} or ${file:PATH}; $${ stands for ${ itself",
