@@ -116,6 +116,10 @@ class Upstream(Protocol):
         """Answer a request that came through `asked`."""
         ...
 
+    def hold(self, held: bool) -> None:
+        """Stop reading from it while the client does not read, or go on: a flood waits at its source."""
+        ...
+
     async def close(self) -> None:
         """End the connection and the process, children included; idempotent."""
         ...

@@ -107,28 +107,36 @@ class LineReader:
         self._closed = True
         _give_back(self._fd, self._blocking)
 
+    def exhaust(self) -> None:
+        """Read what is there at this moment, a megabyte at most: for the last words of a dead process."""
+        for _ in range(HIGH_WATER // CHUNK):
+            if self._closed or not self._readable():
+                return
+
     def _turn(self) -> None:
         if self._held or self._closed:
             return
         self._readable()
         self._loop.call_soon(self._turn)
 
-    def _readable(self) -> None:
+    def _readable(self) -> bool:
+        """Read once; False when nothing was there."""
         try:
             data = os.read(self._fd, CHUNK)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError as error:  # EIO: the other end of a terminal is gone
             _log.debug("reading ended: %s", error)
             data = b""
         if data:
             self._hand_on(self._splitter.feed(data))
-            return
+            return True
         rest = self._splitter.end()
         self._hand_on([rest] if rest else [])
         if not self._closed:
             self.close()
             self._on_end()
+        return False
 
     def _hand_on(self, lines: list[bytes]) -> None:
         if not lines:
