@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from airlock import approval
 from airlock.config import Config
@@ -342,6 +343,13 @@ class Gate(Desk):
             await self._store.record([self._scribe.completed(proceed, outcome, error)])
         except AirlockError as problem:
             log.warning("the outcome of `%s` could not be recorded: %s", proceed.call.tool, problem)
+
+    async def remark(self, kind: str, body: Mapping[str, Any], *, agent: str = "") -> None:
+        """Record something that is about no call's decision: a server that asked, a policy that changed."""
+        try:
+            await self._store.record([self._scribe.note(kind, body, agent=agent)])
+        except AirlockError as problem:
+            log.warning("`%s` could not be recorded: %s", kind, problem)
 
     def complete_now(self, proceed: Proceed, outcome: Outcome, *, error: str = "") -> bool:
         """`complete` without waiting; False when `complete` has to."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,11 +14,15 @@ from airlock import state
 from airlock.config import Config
 from airlock.errors import ConfigError, NotPermitted, Problem, StoreError
 from airlock.ids import now_ms
+from airlock.keys import key_path, load_key
+from airlock.redaction import Redactor
 
 if TYPE_CHECKING:
     from airlock.gate import Gate
     from airlock.policy import Policy
     from airlock.store.sqlite import SQLiteStore
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +45,8 @@ def local_identity() -> str:
         return f"local:{os.getuid()}"
 
 
-def find_config(explicit: Path | None, *, starts_programs: bool) -> Path:
-    """The config's path. UsageError when there is none; NotPermitted when it needs `airlock trust` first.
+def find_config(explicit: Path | None, *, starts_programs: bool) -> state.Located:
+    """The config that counts. UsageError when there is none, NotPermitted when it must be trusted first.
 
     A config that was only found in the working directory can start programs, so whoever put it there
     could run anything (decisions.md 7).
@@ -52,7 +57,7 @@ def find_config(explicit: Path | None, *, starts_programs: bool) -> Path:
             f"`{located.path}` was only found in the working directory and can start programs: "
             f"read it, then run `airlock trust {located.path}`, or name it with --config"
         )
-    return located.path
+    return located
 
 
 def load_config(path: Path) -> Config:
@@ -104,17 +109,17 @@ async def open_store(config: Config) -> SQLiteStore:
 
 
 @contextlib.asynccontextmanager
-async def opened(config: Config, *, road: str, notify: bool = True) -> AsyncIterator[Runtime]:
+async def opened(
+    config: Config, *, road: str, agent: str = "", notify: bool = True
+) -> AsyncIterator[Runtime]:
     """An opened Airlock for one road (`stdio`, `gateway`, `hook`, `cli`); closed whole on the way out."""
     from airlock.gate import Gate
     from airlock.notify import make_notifiers
-    from airlock.redaction import Redactor
-    from airlock.store.keys import load_key
 
     policy = checked_policy(config)
     store = await open_store(config)
     try:
-        key = load_key(database_path(config))
+        key = load_key(key_path(database_path(config)))
         gate = Gate(
             policy=policy,
             store=store,
@@ -123,10 +128,19 @@ async def opened(config: Config, *, road: str, notify: bool = True) -> AsyncIter
             fingerprint_key=key,
             notifiers=make_notifiers(config) if notify else (),
         )
-        with state.registered_process(config, road=road):
+        with state.registered_process(config, road=road, agent=agent):
             try:
                 yield Runtime(config=config, policy=policy, store=store, gate=gate)
             finally:
                 await gate.close()
     finally:
         await store.close()
+
+
+def adopt(opened: Runtime, config: Config, policy: Policy) -> None:
+    """Decide by this config from now on. What is started with the process stays: a change there is said."""
+    key = load_key(key_path(database_path(opened.config)))
+    opened.gate.adopt(policy, config, Redactor(config.audit.redact_fields, key))
+    for name in ("providers", "database", "server"):
+        if getattr(config, name) != getattr(opened.config, name):
+            log.warning("`%s` changed in `%s`: it takes effect when airlock is restarted", name, config.file)

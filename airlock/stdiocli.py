@@ -11,6 +11,7 @@ from pathlib import Path
 from airlock.errors import AirlockError, UsageError
 
 USAGE = "usage: airlock stdio --agent NAME [--config FILE] [--log-level LEVEL] [--log-file FILE]"
+LOG_FORMAT = "airlock: %(levelname)s: %(message)s"
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -60,12 +61,8 @@ def main(words: list[str]) -> int:
     except UsageError as error:
         sys.stderr.write(f"airlock: {error}\n")
         return 2
-    logging.basicConfig(
-        level=options.log_level,
-        stream=None if options.log_file else sys.stderr,
-        filename=str(options.log_file) if options.log_file else None,
-        format="airlock: %(levelname)s: %(message)s",
-    )
+    where = logging.FileHandler(options.log_file) if options.log_file else logging.StreamHandler()
+    logging.basicConfig(level=options.log_level, handlers=[where], format=LOG_FORMAT)
     try:
         return asyncio.run(_serve(options))
     except KeyboardInterrupt:
@@ -73,11 +70,11 @@ def main(words: list[str]) -> int:
 
 
 async def _serve(options: StdioOptions) -> int:
-    from airlock import runtime
+    from airlock import serving
 
     try:
-        return await runtime.serve_stdio(options.config, options.agent)
+        return await serving.serve_stdio(options.config, options.agent)
     except AirlockError as error:
         # Clients hide what we print: the answer to their first message has to say it (decisions.md 45).
         sys.stderr.write(f"airlock: {error}\n")
-        return await runtime.serve_refusal(error)
+        return await serving.serve_refusal(error)

@@ -107,10 +107,9 @@ class Gateway:
         return Later(work)
 
     def raw(self, data: bytes, *, timeout: float = BOUND) -> bytes:
-        """Send bytes as they are, and read until the server closes or answers whole."""
+        """Send bytes as they are, and read until the server closes."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
             connection.sendall(data)
-            connection.shutdown(socket.SHUT_WR)
             pieces = []
             with contextlib.suppress(ConnectionResetError):
                 while piece := connection.recv(65536):
