@@ -104,7 +104,8 @@ class Router:
 
     def unlisten(self, listener: Listener) -> None:
         """Stop telling it."""
-        self._listeners.remove(listener)
+        if listener in self._listeners:
+            self._listeners.remove(listener)
 
     def start(self, facing: Facing) -> None:
         """Start every upstream in the background; each is promised what the client and the config allow."""

@@ -161,6 +161,13 @@ class Caller:
         """The raw audit events, oldest first."""
         return await self.gate.store.events()
 
+    async def recorded(self, found: Callable[[list[Any]], Any]) -> Any:
+        """Wait until the audit events hold something; what `found` returns."""
+        async with asyncio.timeout(SECONDS):
+            while not (value := found(await self.entries())):
+                await asyncio.sleep(0.005)  # polls a real database
+        return value
+
     async def pending(self, count: int = 1) -> list[Any]:
         """The requests that wait for a person, once there are that many."""
         async with asyncio.timeout(SECONDS):
