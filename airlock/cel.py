@@ -9,10 +9,10 @@ error of the condition (decisions.md 17, docs/threats.md).
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -78,22 +78,29 @@ class Expression:
 def compile_expression(text: str) -> Expression:
     """The expression, ready to ask; CelError when it is wrong, or refused."""
     reading = read(text)
-    try:
-        program = engine().compile(reading.source)
-    except BaseException as error:  # noqa: BLE001 a Rust panic is no Exception
-        raise CelError(_said(error)) from None
+    program, error = _guarded(partial(engine().compile, reading.source))
+    if error is not None:
+        raise CelError(_said(error))
     return Expression(text=text, reading=reading, program=program)
 
 
 def _said(error: BaseException) -> str:
-    """The engine's complaint in one line; what is not the engine's goes on."""
-    if not _from_engine(error):
-        raise error
+    """The engine's complaint in one line."""
     line = next((one for one in str(error).splitlines() if "ERROR" in one), str(error).splitlines()[0])
     return f"it cannot be read: {line.partition('ERROR: <input>:')[2] or line}"
 
 
-def _from_engine(error: BaseException) -> bool:
+def _guarded(use: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """What the engine answers, or what it raised; what is not the engine's goes on."""
+    try:
+        return use(), None
+    except BaseException as error:
+        if not from_engine(error):
+            raise
+        return None, error
+
+
+def from_engine(error: BaseException) -> bool:
     """True for what the engine raises, its Rust panics included: those are no `Exception`."""
     return type(error).__name__ == "PanicException" or (
         isinstance(error, (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError))
@@ -110,19 +117,24 @@ _MEANINGS = (
 )
 
 
-def _meaning(error: BaseException) -> str:
+def _meaning(error: BaseException | None) -> str:
     return next((text for kind, text in _MEANINGS if isinstance(error, kind)), "the engine failed")
 
 
 class Engine:
-    """The engine's view of one call: each variable is handed over once, and only when one asks for it."""
+    """The engine's view of one call: each variable is handed over once, and only when one asks for it.
 
-    __slots__ = ("_context", "_failed", "_frame", "_given", "_trouble")
+    Of the arguments only the fields that expressions look at are handed over: it takes the engine a
+    microsecond a value. A field that cannot be handed over is an error only for those that look at it.
+    """
+
+    __slots__ = ("_context", "_failed", "_frame", "_given", "_sizes", "_trouble")
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
         self._context = engine().Context()
         self._given: set[str] = set()
+        self._sizes: dict[str, Size] = {}
         self._trouble: dict[str, str] = {}
         self._failed = False
 
@@ -134,12 +146,11 @@ class Engine:
         for name, trouble in self._trouble.items():
             if name in wanted:
                 return trouble
+        if "args" in wanted and (trouble := self._unfit(expression.reading.fields)):
+            return f"the arguments {trouble}"
         self._failed = False
-        try:
-            answer = expression.program.execute(self._context)
-        except BaseException as error:
-            if not _from_engine(error):
-                raise
+        answer, error = _guarded(partial(expression.program.execute, self._context))
+        if error is not None:
             return f"`{expression.text}`: {_meaning(error)}"
         if self._failed:
             return f"`{expression.text}`: `matches` cannot read the text"
@@ -148,27 +159,51 @@ class Engine:
     def _give(self, names: frozenset[str]) -> None:
         self._given |= names
         for name in names:
-            try:
-                trouble = self._give_one(name)
-            except BaseException as error:
-                if not _from_engine(error):
-                    raise
-                trouble = f"`{name}`: {_meaning(error)}"
-            if trouble:
-                self._trouble[name] = trouble
+            if name == MATCHED:
+                self._context.add_function(MATCHED, self._matches)
+            elif name == "args":
+                self._give_arguments()
+            elif trouble := self._give_one(name, _value(name, self._frame)):
+                self._trouble[name] = f"`{name}` {trouble}"
 
-    def _give_one(self, name: str) -> str:
+    def _give_one(self, name: str, value: Any) -> str:
         """Hand one variable over, or say why not."""
-        if name == MATCHED:
-            self._context.add_function(MATCHED, self._matches)
-            return ""
-        if name in {"args", "argv"} and (trouble := unfit(self._frame.arguments)):
-            return trouble
-        value = _value(name, self._frame)
         if isinstance(value, str) and len(value) > MAX_WORD:
-            return f"`{name}` is longer than {MAX_WORD:,} characters"
-        self._context.add_variable(name, value)
-        return ""
+            return f"is longer than {MAX_WORD:,} characters"
+        size = measure(value)
+        return size.trouble or self._added(name, value)
+
+    def _give_arguments(self) -> None:
+        arguments, fields = self._frame.arguments, self._frame.fields
+        chosen = {
+            name: arguments[name] for name in (arguments if fields is None else fields) if name in arguments
+        }
+        self._sizes = {name: measure(value) for name, value in chosen.items()}
+        fit = {name: value for name, value in chosen.items() if not self._sizes[name].trouble}
+        if not self._added("args", fit):
+            return
+        for name, value in fit.items():
+            if trouble := self._added("args", {name: value}):
+                self._sizes[name] = Size(trouble=trouble)
+        fit = {name: value for name, value in fit.items() if not self._sizes[name].trouble}
+        self._added("args", fit)
+
+    def _added(self, name: str, value: Any) -> str:
+        _, error = _guarded(partial(self._context.add_variable, name, value))
+        return "" if error is None else f"cannot be read: {_meaning(error)}"
+
+    def _unfit(self, fields: frozenset[str] | None) -> str:
+        """Why the engine cannot look at these fields; "" when it can."""
+        sizes = (
+            self._sizes.values() if fields is None else [self._sizes[f] for f in fields if f in self._sizes]
+        )
+        nodes = characters = 0
+        for size in sizes:
+            if size.trouble:
+                return size.trouble
+            nodes += size.nodes
+            characters += size.characters
+        return _too_large(nodes, characters)
 
     def _matches(self, text: Any, pattern: Any) -> bool | None:
         """CEL's `matches`, on the linear engine; never raises, because the engine prints what is raised."""
@@ -182,8 +217,6 @@ class Engine:
 
 def _value(name: str, frame: Frame) -> Any:
     origin = frame.call.origin
-    if name == "args":
-        return dict(frame.arguments)
     if name == "argv":
         argv = frame.arguments.get("argv")
         return argv if isinstance(argv, list) else []
@@ -200,28 +233,41 @@ def _value(name: str, frame: Frame) -> Any:
     }[name]
 
 
-def unfit(arguments: Mapping[str, Any]) -> str:
-    """Why these arguments cannot be given to the engine; "" when they can."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large a value is, or why the engine must not see it."""
+
+    nodes: int = 0
+    characters: int = 0
+    trouble: str = ""
+
+
+def _too_large(nodes: int, characters: int) -> str:
+    if nodes > MAX_NODES:
+        return f"have more than {MAX_NODES:,} values"
+    return f"have more than {MAX_CHARACTERS:,} characters" if characters > MAX_CHARACTERS else ""
+
+
+def measure(value: Any) -> Size:
+    """The size of one JSON value; stops as soon as it is too large."""
     nodes = characters = 0
-    level: list[Any] = [arguments]
+    level: list[Any] = [value]
     for _ in range(MAX_DEPTH + 1):
         following: list[Any] = []
-        for value in level:
+        for one in level:
             nodes += 1
-            if isinstance(value, str):
-                characters += len(value)
-            elif isinstance(value, Mapping):
-                characters += sum(map(len, value))
-                following += value.values()
-            elif isinstance(value, list):
-                following += value
-            elif isinstance(value, int) and value not in _INT64:
-                return "the arguments have a whole number outside 64 bits"
-        if nodes + len(following) > MAX_NODES + 1:
-            return f"the arguments have more than {MAX_NODES:,} values"
-        if characters > MAX_CHARACTERS:
-            return f"the arguments have more than {MAX_CHARACTERS:,} characters"
+            if isinstance(one, str):
+                characters += len(one)
+            elif isinstance(one, Mapping):
+                characters += sum(map(len, one))
+                following += one.values()
+            elif isinstance(one, list):
+                following += one
+            elif isinstance(one, int) and one not in _INT64:
+                return Size(trouble="have a whole number outside 64 bits")
+        if trouble := _too_large(nodes + len(following), characters):
+            return Size(trouble=trouble)
         if not following:
-            return ""
+            return Size(nodes=nodes, characters=characters)
         level = following
-    return f"the arguments are nested deeper than {MAX_DEPTH} levels"
+    return Size(trouble=f"are nested deeper than {MAX_DEPTH} levels")

@@ -57,11 +57,13 @@ class Token:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What the text says before it is compiled: the source for the engine, the variables it needs, and
-    the fields of `args` that it reads without asking `has()`."""
+    the fields of `args` that it reads without asking `has()`. `fields` are all fields of `args` that it can
+    look at, None when it may look at any."""
 
     source: str
     variables: frozenset[str]
     unguarded: tuple[str, ...]
+    fields: frozenset[str] | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,10 +85,12 @@ def read(text: str) -> Reading:
     tokens = list(_tokens(text))
     reader = _Reader(tokens)
     reader.walk()
+    fields = _fields(tokens)
     return Reading(
         source=" ".join(token.text for token in reader.out),
         variables=frozenset(reader.variables),
-        unguarded=_unguarded(tokens),
+        unguarded=tuple(name for name in fields.used if name not in fields.asked),
+        fields=None if fields.whole else frozenset({*fields.used, *fields.asked}),
     )
 
 
@@ -232,22 +236,33 @@ def _literal(text: str) -> str:
     return "".join(_ESCAPES[escape] if escape else plain for escape, plain in pieces)
 
 
-def _unguarded(tokens: list[Token]) -> tuple[str, ...]:
-    """Fields of `args` that are read although neither `has(args.x)` nor `"x" in args` is asked."""
-    texts = [token.text for token in tokens]
-    asked: set[str] = set()
-    used: dict[str, None] = {}
-    for at, text in enumerate(texts):
-        if text != "args" or (at and texts[at - 1] == "."):
+@dataclass(slots=True, kw_only=True)
+class _Fields:
+    """The fields of `args` that are read, those that are asked for, and whether `args` is used whole."""
+
+    used: dict[str, None]
+    asked: set[str]
+    whole: bool = False
+
+
+def _fields(tokens: list[Token]) -> _Fields:
+    """What the tokens do with `args`: `args.x`, `has(args.x)`, `"x" in args`, or anything else."""
+    fields = _Fields(used={}, asked=set())
+    for at, token in enumerate(tokens):
+        before = [one.text for one in tokens[max(0, at - 2) : at]]
+        if token != Token("word", "args") or before[-1:] == ["."]:
             continue
-        if at and texts[at - 1] == "in" and at > 1 and tokens[at - 2].kind == "string":
-            asked.add(_literal_or_text(texts[at - 2]))
         name = _field(tokens, at)
-        if name and at > 1 and texts[at - 2 : at] == ["has", "("]:
-            asked.add(name)
+        if name and before == ["has", "("]:
+            fields.asked.add(name)
         elif name:
-            used[name] = None
-    return tuple(name for name in used if name not in asked)
+            fields.used[name] = None
+        elif before[-1:] == ["in"] and at > 1 and tokens[at - 2].kind == "string":
+            fields.asked.add(_literal_or_text(tokens[at - 2].text))
+            fields.whole = True
+        else:
+            fields.whole = True
+    return fields
 
 
 def _field(tokens: list[Token], at: int) -> str:

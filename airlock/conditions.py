@@ -36,6 +36,7 @@ class Condition:
     """One line of `args:`. `expressions` are the patterns to read together for this argument."""
 
     path: ArgumentPath
+    written: Any
     label: str
     holds: Clause
     expressions: tuple[str, ...] = ()
@@ -159,7 +160,7 @@ class _Builder:
 
     def glob(self, wanted: Any) -> Test:
         """The whole text; `*` stops at `/`. Another spelling of a path is an error."""
-        return self._read([rf"\A(?:{glob_source(one)})\z" for one in _texts("glob", wanted)], _odd_spelling)
+        return self._read([rf"\A(?:{glob_source(one)})\z" for one in _texts("glob", wanted)], odd_spelling)
 
     def _read(self, sources: list[str], trouble: Callable[[str], str]) -> Test:
         self.expressions += sources
@@ -286,7 +287,7 @@ def _number(name: str, limit: Any) -> Test:
     return test
 
 
-def _odd_spelling(text: str) -> str:
+def odd_spelling(text: str) -> str:
     """Why a text is not compared with a glob: it spells a path in a way that globs do not see."""
     if ".." not in text and "//" not in text and "/." not in text and not text.startswith("."):
         return ""
@@ -331,6 +332,7 @@ def compile_condition(text: str, written: Any, *, effect: Effect, config_folder:
     tests, exists = builder.spec(written)
     return Condition(
         path=path,
+        written=written,
         label=f"{text}: {_shown(written)}",
         holds=_clause(path, tests, exists, every if effect is Effect.ALLOW else some),
         expressions=tuple(builder.expressions),

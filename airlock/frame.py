@@ -34,7 +34,8 @@ class Facts:
 class Frame:
     """One thing that is judged, while it is. `base` is where relative paths start, "" when unknown.
 
-    `local` is False for what runs on another machine, where our symlinks mean nothing.
+    `local` is False for what runs on another machine, where our symlinks mean nothing. `fields` are the
+    arguments that expressions look at, None for all.
     """
 
     call: Call
@@ -46,6 +47,7 @@ class Frame:
     base: str = ""
     local: bool = True
     sets: Mapping[str, PatternSet] = NOTHING
+    fields: frozenset[str] | None = None
     read: dict[tuple[str, str], frozenset[str] | str] | None = None
     engine: Any = None
 

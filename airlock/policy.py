@@ -164,17 +164,25 @@ class Policy:
 def find(selection: Selection, frame: Frame, used: dict[str, int]) -> Findings:
     """Ask every candidate. `used` counts what earlier parts of the same call use of a rate."""
     findings = Findings(selection=selection)
-    for number, candidate in enumerate(selection.candidates):
-        judge = candidate.judge
-        answer = True if judge is None else judge(frame)
+    candidates, holding, troubled = selection.candidates, findings.holding, findings.troubled
+    for number in selection.alone:
+        candidate = candidates[number]
+        answer = True if candidate.judge is None else candidate.judge(frame)
         if answer is False:
             continue
         if answer is not True:
-            findings.troubled.append((candidate, answer))
+            troubled.append((candidate, answer))
         elif candidate.limit is None:
-            findings.holding.append(number)
+            holding.append(number)
         else:
             _count(findings, number, frame, used)
+    for group in selection.groups:
+        numbers, trouble = group.ask(frame)
+        holding += numbers
+        troubled += [(candidates[number], why) for number, why in trouble]
+    if selection.groups:
+        holding.sort()
+        troubled.sort(key=lambda hit: (-hit[0].rule.effect.strictness, hit[0].rule.id))
     return findings
 
 

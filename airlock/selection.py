@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from airlock.config import Config, PatternLine, PatternLists, ProviderConfig
 from airlock.frame import Facts, Frame, Holds
+from airlock.grouping import Group, group
 from airlock.model import NOTHING, Call, Decision, Effect, Kind, Matched, Part, RateUse
 from airlock.patterns import Index, names_of
 from airlock.rules import Rule, digest
@@ -44,8 +45,11 @@ class Selection:
     config: ProviderConfig | None = None
     sets: Mapping[str, PatternSet] = NOTHING
     limits: tuple[RateUse, ...] = ()
+    fields: frozenset[str] | None = None
     has_paths: bool = False
     plain: bool = False
+    groups: tuple[Group, ...] = ()
+    alone: tuple[int, ...] = ()
     decisions: dict[tuple[int, ...], Decision] = field(default_factory=dict)
 
     def frame(self, call: Call, part: Part | None, facts: Facts) -> Frame:
@@ -65,6 +69,7 @@ class Selection:
             base=base if base.startswith("/") else "",
             local=local,
             sets=self.sets,
+            fields=self.fields,
         )
 
     def keep(self, key: tuple[int, ...], decision: Decision) -> None:
@@ -116,6 +121,7 @@ class Selector:
         names = names_of(kind, provider, name)
         candidates = sorted(self._candidates(agent, kind, names), key=_strictest_first)
         plain = f"{provider}/{name}" if provider else name
+        groups, grouped = group(enumerate(one.rule for one in candidates))
         return Selection(
             tool=plain if kind is Kind.TOOL else f"{kind}:{plain}",
             provider=provider,
@@ -125,8 +131,11 @@ class Selector:
             config=self._config.providers.get(provider),
             sets=_sets(candidates),
             limits=tuple(one.limit for one in candidates if one.limit is not None),
+            fields=_fields(candidates),
             has_paths=any(condition.folders for one in candidates for condition in one.rule.conditions),
             plain=not any(one.rule.conditional for one in candidates),
+            groups=groups,
+            alone=tuple(number for number in range(len(candidates)) if number not in grouped),
         )
 
     def _candidates(self, agent: str, kind: Kind, names: Sequence[str]) -> Iterable[Candidate]:
@@ -187,6 +196,18 @@ def _sets(candidates: Iterable[Candidate]) -> Mapping[str, PatternSet]:
     from airlock.regexes import compile_set
 
     return {path: compile_set(tuple(sorted(sources))) for path, sources in wanted.items()}
+
+
+def _fields(candidates: Iterable[Candidate]) -> frozenset[str] | None:
+    """The arguments that the expressions of these rules look at; None for all of them."""
+    wanted: set[str] = set()
+    for rule in (candidate.rule for candidate in candidates):
+        for expression in (rule.when, rule.unless):
+            if expression is not None and "args" in expression.reading.variables:
+                if expression.reading.fields is None:
+                    return None
+                wanted |= expression.reading.fields
+    return frozenset(wanted)
 
 
 def resolve_lists(

@@ -151,6 +151,7 @@ def test_only_the_gate_constructs_a_proceed() -> None:
 
 WIDE = re.compile(r"except(?: \(?(?:Base)?Exception\b|:)|suppress\((?:Base)?Exception\)")
 EDGES = {
+    "cel.py",  # a panic of the Rust engine is no Exception
     "gate.py",
     "desk.py",
     "__main__.py",
