@@ -196,9 +196,9 @@ while read -r word group; do
   esac
 done
 [ -n "$groups" ] || exit 0
-for one in $groups; do kill -TERM -- "-$one"; done
+for one in $groups; do kill -TERM "-$one"; done
 sleep 2
-for one in $groups; do kill -KILL -- "-$one"; done
+for one in $groups; do kill -KILL "-$one"; done
 """
 
     def __init__(self) -> None:
