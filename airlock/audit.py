@@ -178,6 +178,7 @@ class _Walk:
             last_hash=last.hash if last else "",
             broken_at=self._broken_at,
             problem=self._problem,
+            head_seq=self._head.seq if self._head else None,
         )
 
     def _check_ends(self) -> None:

@@ -127,7 +127,11 @@ class AuditFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainReport:
-    """What `verify` found. `broken_at` is the first bad sequence number, or None when all is well."""
+    """What `verify` found. `broken_at` is the first bad sequence number, or None when all is well.
+
+    `head_seq` is the event that the signed head names, None when there was no head to check against:
+    then a tail that was cut off is not noticed.
+    """
 
     events: int
     first_seq: int
@@ -135,6 +139,7 @@ class ChainReport:
     last_hash: str
     broken_at: int | None = None
     problem: str = ""
+    head_seq: int | None = None
 
     @property
     def sound(self) -> bool:

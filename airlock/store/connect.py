@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -65,25 +66,20 @@ def open_all(path: Path, busy_seconds: float) -> Connections:
         wanted = ".".join(map(str, OLDEST_SQLITE))
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: Airlock needs {wanted} or newer")
     prepare(path)
-    opened: list[sqlite3.Connection | FileLock] = []
-    writer_lock = FileLock(lock_path(path))
-    opened.append(writer_lock)
-    try:
+    with ExitStack() as undo:
+        writer_lock = undo.enter_context(closing(FileLock(lock_path(path))))
+        place_lock = undo.enter_context(closing(FileLock(lock_path(path))))
         with writer_lock.held(busy_seconds), telling(path):
-            opened.append(writer := connect(path))
+            writer = undo.enter_context(closing(connect(path)))
             writer.execute(f"PRAGMA busy_timeout = {int(busy_seconds * 1000)}")
             migrate(path, writer)
-            opened.append(place := connect(path))
-            opened.append(reader := connect(path, read_only=True))
+            place = undo.enter_context(closing(connect(path)))
+            reader = undo.enter_context(closing(connect(path, read_only=True)))
             reader.execute(f"PRAGMA busy_timeout = {int(busy_seconds * 1000)}")
-            opened.append(glance := connect(path, read_only=True))
+            glance = undo.enter_context(closing(connect(path, read_only=True)))
             for one in (place, reader, glance):
                 one.execute("SELECT revision FROM state").fetchone()  # recovery, if any, happens here
-        place_lock = FileLock(lock_path(path))
-    except BaseException:
-        for thing in reversed(opened):
-            thing.close()
-        raise
+        undo.pop_all()
     return Connections(
         writer=writer,
         writer_lock=writer_lock,

@@ -70,14 +70,17 @@ def refuse_network(folder: Path) -> None:
 
 def file_system(folder: Path) -> str:
     """The type of the file system that holds this folder; "" when the system does not say."""
-    real = os.path.realpath(folder)
     try:
-        if platform.system() == "Darwin":
-            listed = subprocess.run(["/sbin/mount"], capture_output=True, text=True, timeout=5, check=True)
-            return _nearest(real, mac_mounts(listed.stdout))
-        return _nearest(real, linux_mounts(Path("/proc/self/mounts").read_text(encoding="utf-8")))
+        return _nearest(os.path.realpath(folder), _mounts())
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return ""
+
+
+def _mounts() -> list[tuple[str, str]]:
+    if platform.system() == "Darwin":
+        listed = subprocess.run(["/sbin/mount"], capture_output=True, text=True, timeout=5, check=True)
+        return mac_mounts(listed.stdout)
+    return linux_mounts(Path("/proc/self/mounts").read_text(encoding="utf-8"))
 
 
 def linux_mounts(text: str) -> list[tuple[str, str]]:

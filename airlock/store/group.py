@@ -55,16 +55,14 @@ class Group:
     async def _commit(self, members: list[Member]) -> None:
         if not members:
             return
+        results: Results = [StoreError("the write was interrupted")] * len(members)
         try:
             results = await self._write(members)
         except AirlockError as error:
             results = [error] * len(members)
-        except BaseException:
-            for member in members:
-                _settle(member, StoreError("the write was interrupted: it may not have been committed"))
-            raise
-        for member, problem in zip(members, results, strict=True):
-            _settle(member, problem)
+        finally:
+            for member, problem in zip(members, results, strict=True):
+                _settle(member, problem)
 
     async def flush(self) -> None:
         """Wait until nothing is queued."""

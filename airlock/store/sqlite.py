@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -29,7 +30,7 @@ from airlock.store.connect import Connections, open_all
 from airlock.store.failures import busy, telling, translated
 from airlock.store.group import Group, Member, Results
 from airlock.store.head import Seal
-from airlock.store.transaction import Writing
+from airlock.store.transaction import Writing, roll_back
 from airlock.store.worker import Worker
 
 if TYPE_CHECKING:
@@ -68,12 +69,11 @@ class SQLiteStore:
         """Open or create the database, bring it up to date; StoreError with the cure when that cannot be."""
         path = path.absolute()
         opened = await asyncio.to_thread(open_all, path, busy_seconds)
-        try:
+        with ExitStack() as undo:
+            undo.callback(opened.close)
             seal = Seal.of(load_key(key_path(path)))
             controls = reads.controls(opened.glance, clock())
-        except BaseException:
-            opened.close()
-            raise
+            undo.pop_all()
         store = cls(path, opened, seal, clock=clock, power=durability == "power", busy_seconds=busy_seconds)
         await store._start(controls)
         return store
@@ -129,21 +129,14 @@ class SQLiteStore:
             writes.append(cursor, tail, draft)
             cursor.execute("COMMIT")
         except sqlite3.Error as error:
-            self._abandon()
             if busy(error):
                 return False
             raise translated(self.path, error) from error
-        except BaseException:
-            self._abandon()
-            raise
         finally:
+            roll_back(self._opened.place)
             self._place_lock.release()
         self._count(1)
         return True
-
-    def _abandon(self) -> None:
-        if self._opened.place.in_transaction:
-            self._place.execute("ROLLBACK")
 
     async def record(self, drafts: Sequence[Draft], controls: int | None = None) -> None:
         """Commit plain events in order, together with what others record at that moment."""

@@ -33,11 +33,9 @@ class Writing:
                 cursor.execute("BEGIN IMMEDIATE")
                 result = work(cursor)
                 cursor.execute("COMMIT")
-            except BaseException:
-                roll_back(connection)
-                raise
             finally:
                 cursor.close()
+                roll_back(connection)
             return result
 
     def acquire_to_close(self) -> None:
@@ -51,7 +49,7 @@ class Writing:
 
 
 def roll_back(connection: sqlite3.Connection) -> None:
-    """End a transaction that failed, where SQLite has not ended it itself."""
+    """End a transaction that was not committed, where SQLite has not ended it itself."""
     if connection.in_transaction:
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")

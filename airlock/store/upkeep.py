@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from airlock.audit import PRUNED, Head, verify
@@ -105,24 +105,17 @@ def _flush_log(path: Path) -> None:
 def check_chain(path: Path, seal: Seal, head_file: Path | None, busy_seconds: float) -> ChainReport:
     """Walk the whole chain in one snapshot, against the head in `head_file` or else beside the database."""
     # The head is read first: events that come after it are no contradiction.
+    head, problem = None, ""
     try:
         head = seal.read(head_file or head_path(path))
     except StoreError as error:
-        head, problem = None, str(error)
-    else:
-        problem = ""
-    if head_file is not None and head is None and not problem:
-        raise StoreError(f"there is no head file `{head_file}`")
+        problem = str(error)
+    if head_file is not None and head is None:
+        problem = problem or f"there is no signed head `{head_file}`"
     with aside(path, busy_seconds) as connection:
         report = verify(history.every_event(connection), head)
     if problem and report.sound:
-        report = ChainReport(
-            events=report.events,
-            first_seq=report.first_seq,
-            last_seq=report.last_seq,
-            last_hash=report.last_hash,
-            problem=problem,
-        )
+        report = replace(report, problem=problem)
     return report
 
 
