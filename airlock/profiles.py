@@ -9,14 +9,15 @@ from typing import Final
 from airlock.config import PatternLine, PatternLists
 
 CLAUDE_CODE_HOUSEKEEPING: Final = (
-    # These keep Claude Code's own books, ask the person, or look at what was already started.
     "AskUserQuestion",
     "BashOutput",
+    "CronList",
     "EnterPlanMode",
     "ExitPlanMode",
     "KillShell",
+    "ListAgents",
     "ListMcpResourcesTool",
-    "SendUserMessage",
+    "ReportFindings",
     "Skill",
     "StructuredOutput",
     "TaskCreate",
@@ -29,7 +30,11 @@ CLAUDE_CODE_HOUSEKEEPING: Final = (
     "todo/read",
     "todo/write",
 )
-"""Names as the policy sees them: what the hook dialect maps has a slash, the rest keeps its own name."""
+"""Tools with which Claude Code keeps its books, asks the person, or looks at or stops what runs already.
+
+Names as the policy sees them: what the hook dialect maps has a slash, the rest keeps its own name. Left out
+is whatever starts, schedules, sends or writes something: Agent, Monitor, CronCreate, EnterWorktree …
+"""
 
 
 def _shipped(name: str, *, allow: tuple[str, ...]) -> PatternLists:
