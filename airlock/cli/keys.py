@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,7 +10,7 @@ import click
 from airlock.apikeys import ApiKey, Scope, parse_scopes
 from airlock.cli.authority import PIN_OPTION, decider
 from airlock.cli.frame import Frame, Group, here, wait_for
-from airlock.cli.places import Lenient, known_configs
+from airlock.cli.places import known_configs
 from airlock.cli.render import complain, put, put_json, put_table
 from airlock.cli.show import local_time
 from airlock.config import Config
@@ -51,7 +50,7 @@ async def _create(frame: Frame, wish: Wish, by: str) -> None:
     from airlock.loader import load
 
     config = _config(frame)
-    wish.check(load(config.file, Lenient(os.environ)).agents)
+    wish.check(load(config.file, lenient=True).agents)
     async with _keyring(config) as ring:
         made = await ring.create(wish, by=by, within=frozenset(Scope))
     if frame.json:

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from airlock import state
 from airlock.cli.frame import Frame
@@ -30,6 +29,13 @@ def config_of(frame: Frame) -> Config:
     from airlock.loader import load
 
     return load(config_path(frame))
+
+
+def checked_config(frame: Frame) -> Config:
+    """The one config of this run, for a command that starts its programs: it must be named or trusted."""
+    from airlock.runtime import find_config, load_config
+
+    return load_config(find_config(frame.config, starts_programs=True).path)
 
 
 def config_path(frame: Frame) -> Path:
@@ -162,19 +168,8 @@ def _loaded(path: Path) -> Config:
     """The config without its policy: people decide also while a rule is being rewritten."""
     from airlock.loader import load
 
-    config = load(path, Lenient(os.environ))
+    config = load(path, lenient=True)
     return replace(config, agents=NOTHING, profiles=NOTHING, rules=(), tests=(), providers=NOTHING)
-
-
-class Lenient(dict[str, Any]):
-    """An environment in which every variable has a value: a person's shell lacks the agents' secrets."""
-
-    def get(self, name: str, default: Any = None) -> Any:  # noqa: ARG002
-        """The value, or a stand-in that nothing here ever sends."""
-        return super().get(name) or "unset"
-
-    def __contains__(self, name: object) -> bool:
-        return True
 
 
 def _exists(database: str) -> bool:

@@ -81,8 +81,8 @@ def _problem_shape(one: Problem) -> JsonObject:
     }
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _count(number: int, noun: str, many: str = "") -> str:
+    return f"{number} {noun if number == 1 else many or f'{noun}s'}"
 
 
 @policy.command(example="airlock policy test")
@@ -258,7 +258,9 @@ def _explained(call: Call, decision: Decision) -> list[Line]:
     if decision.reason:
         lines.append(_row("reason", decision.reason))
     if decision.effect is Effect.ASK:
-        lines.append(_row("risk", f"{decision.terms.risk}, needs {_count(decision.terms.quorum, 'person')}"))
+        lines.append(
+            _row("risk", f"{decision.terms.risk}, needs {_count(decision.terms.quorum, 'yes', 'yes')}")
+        )
     if decision.would is not None:
         lines.append(_row("observed", f"rules that only watch would have made it {decision.would}"))
     lines += [_row("matched", _matched(one)) for one in decision.matched]

@@ -1,0 +1,121 @@
+"""What `init` changed in other programs' files, so that one command takes it out again, byte for byte."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import difflib
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from airlock import state
+from airlock.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """One file that was changed: its bytes before (None when it was not there) and after, as base64."""
+
+    file: str
+    host: str
+    before: str | None
+    after: str
+    mode: int
+
+    @property
+    def changed_since(self) -> bool:
+        """True when somebody changed the file after us."""
+        return _bytes(Path(self.file)) != base64.b64decode(self.after)
+
+    def difference(self) -> str:
+        """What changed since we wrote it, as a unified diff."""
+        ours = base64.b64decode(self.after).decode("utf-8", "replace").splitlines()
+        now = (_bytes(Path(self.file)) or b"").decode("utf-8", "replace").splitlines()
+        return "\n".join(
+            difflib.unified_diff(ours, now, "as written by airlock init", self.file, lineterm="")
+        )
+
+
+def write(file: Path, host: str, text: str) -> None:
+    """Change a file, in one step and keeping its mode, after its bytes were kept for `take_back`."""
+    before = _bytes(file)
+    mode = stat.S_IMODE(file.stat().st_mode) if before is not None else 0o600
+    earlier = next((one for one in every() if one.file == str(file)), None)
+    data = text.encode()
+    # A second `init` keeps the first one's original: undo leads back to the file that was not ours yet.
+    kept = earlier.before if earlier is not None and not earlier.changed_since else _encoded(before)
+    record = Written(file=str(file), host=host, before=kept, after=_encoded(data) or "", mode=mode)
+    _keep(record)
+    replace_file(file, data, mode)
+
+
+def every() -> list[Written]:
+    """All files that are changed now, by name."""
+    return sorted(_records(), key=lambda one: one.file)
+
+
+def take_back(record: Written) -> None:
+    """Put the file back as it was, and forget it."""
+    file = Path(record.file)
+    if record.before is None:
+        file.unlink(missing_ok=True)
+    else:
+        replace_file(file, base64.b64decode(record.before), record.mode)
+    _place(record.file).unlink(missing_ok=True)
+
+
+def replace_file(file: Path, data: bytes, mode: int) -> None:
+    """Write beside it and rename over it: a reader sees the old file or the new one. Links stay links."""
+    real = Path(os.path.realpath(file))
+    draft = real.with_name(f".{real.name}.{os.urandom(4).hex()}.new")
+    try:
+        real.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(descriptor, mode)
+            stream.write(data)
+            stream.flush()
+            os.fsync(descriptor)
+        draft.replace(real)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise UsageError(f"`{file}` cannot be written: {error.strerror}") from None
+
+
+def _bytes(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UsageError(f"`{file}` cannot be read: {error.strerror}") from None
+
+
+def _encoded(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data).decode()
+
+
+def _folder() -> Path:
+    folder = state.state_dir() / "clients"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _place(file: str) -> Path:
+    return _folder() / f"{hashlib.sha256(os.fsencode(file)).hexdigest()[:32]}.json"
+
+
+def _keep(record: Written) -> None:
+    replace_file(_place(record.file), json.dumps(asdict(record)).encode(), 0o600)
+
+
+def _records() -> Iterator[Written]:
+    for path in _folder().glob("*.json"):
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            yield Written(**json.loads(path.read_bytes()))

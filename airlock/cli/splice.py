@@ -1,0 +1,116 @@
+"""Changing one value in somebody's JSON or TOML, and not one byte beside it.
+
+JSON may have comments and trailing commas, as editors allow. Every result is read again and compared, so a
+file that this does not understand is refused, never damaged.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airlock.errors import UsageError
+
+_NOISE = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_COMMA = re.compile(r'"(?:\\.|[^"\\])*"|,(?=\s*[}\]])', re.DOTALL)
+_SPACE = re.compile(r"\s*")
+
+
+def plain_json(text: str) -> str:
+    """The text with comments and trailing commas made blank; every character keeps its place."""
+
+    def blank(found: re.Match[str]) -> str:
+        piece = found[0]
+        return piece if piece.startswith('"') else re.sub(r"[^\n]", " ", piece)
+
+    return _COMMA.sub(blank, _NOISE.sub(blank, text))
+
+
+def read_json(text: str) -> dict[str, Any]:
+    """The object in a JSON file with comments; UsageError when it is none."""
+    try:
+        value = json.loads(plain_json(text.removeprefix("\ufeff")) or "{}")
+    except ValueError as error:
+        raise UsageError(f"it is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise UsageError("it is not a JSON object")
+    return value
+
+
+def replace_json(text: str, path: Sequence[str], value: Any) -> str:
+    """The text with the value at `path` replaced; the path must be there."""
+    plain = plain_json(text)
+    start = _SPACE.match(plain, 1 if plain.startswith("\ufeff") else 0).end()  # type: ignore[union-attr]
+    for key in path:
+        start = _member(plain, start, key)
+    _, end = json.JSONDecoder().raw_decode(plain, start)
+    return text[:start] + _indented(value, text, start) + text[end:]
+
+
+def _member(plain: str, start: int, key: str) -> int:
+    """Where the value of `key` begins, in the object that begins at `start`; the last one of twins counts."""
+    if plain[start : start + 1] != "{":
+        raise UsageError(f"`{key}` is not in an object")
+    found = -1
+    place = _skip(plain, start + 1)
+    while plain[place] != "}":
+        name, place = json.JSONDecoder().raw_decode(plain, place)
+        place = _skip(plain, _skip(plain, place) + 1)
+        if name == key:
+            found = place
+        _, place = json.JSONDecoder().raw_decode(plain, place)
+        place = _skip(plain, place)
+        if plain[place] == ",":
+            place = _skip(plain, place + 1)
+    if found < 0:
+        raise UsageError(f"`{key}` is not there")
+    return found
+
+
+def _skip(plain: str, place: int) -> int:
+    return _SPACE.match(plain, place).end()  # type: ignore[union-attr]
+
+
+def _indented(value: Any, text: str, start: int) -> str:
+    """The value as JSON, indented like the line on which it begins."""
+    line = text[text.rfind("\n", 0, start) + 1 : start]
+    margin = line[: len(line) - len(line.lstrip())]
+    unit = "\t" if "\t" in margin else "  "
+    rows = json.dumps(value, ensure_ascii=False, indent=unit).split("\n")
+    return f"\n{margin}".join(rows)
+
+
+_TABLE = re.compile(r"^\s*\[")
+
+
+def replace_toml_tables(text: str, name: str, tables: Mapping[str, Any]) -> str:
+    """The text with all `[name.…]` tables replaced by these; UsageError when it is written another way."""
+    ours = re.compile(rf"^\s*\[\s*(?:{name}|\"{name}\")\s*(?:\.|\])")
+    kept: list[str] = []
+    dropping = False
+    for row in text.splitlines(keepends=True):
+        if _TABLE.match(row):
+            dropping = ours.match(row) is not None
+        if not dropping:
+            kept.append(row)
+    body = "".join(kept)
+    if body and not body.endswith("\n"):
+        body += "\n"
+    whole = body + "".join(f"\n[{name}.{key}]\n{_toml(value)}" for key, value in tables.items())
+    try:
+        wanted = {**tomllib.loads(text), name: dict(tables)}
+        same = tomllib.loads(whole) == wanted
+    except tomllib.TOMLDecodeError:
+        same = False
+    if not same:
+        raise UsageError(f"its `{name}` are not written as `[{name}.NAME]` tables: change it by hand")
+    return whole
+
+
+def _toml(table: Mapping[str, Any]) -> str:
+    # A JSON string or list of strings is TOML as well, once DEL is escaped.
+    rows = (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in table.items())
+    return "".join(rows).replace("\x7f", "\\u007f")
