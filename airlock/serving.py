@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from airlock import runtime, state
 from airlock.config import Config
-from airlock.errors import AirlockError
+from airlock.errors import AirlockError, UsageError
 from airlock.policy import Policy
 from airlock.reload import Waiting, Watcher
 
@@ -34,6 +35,55 @@ async def serve_stdio(explicit: Path | None, agent: str) -> int:
         watched(opened, located, listeners),
     ):
         return await serve(config, opened.gate, agent, state=state.state_dir(), on_policy=listeners.append)
+
+
+async def serve_gateway(explicit: Path | None, *, host: str | None = None, port: int | None = None) -> int:
+    """Serve MCP, REST, hooks and events on one port until a signal ends it."""
+    located = runtime.find_config(explicit, starts_programs=True)
+    config = runtime.load_config(located.path)
+    host = host or config.server.host
+    _check_exposure(config, host)
+    _warn(config)
+    listeners: list[OnPolicy] = []
+    async with runtime.opened(config, road="gateway") as opened, watched(opened, located, listeners):
+        return await _listen(opened, host, config.server.port if port is None else port, listeners)
+
+
+async def _listen(opened: runtime.Runtime, host: str, port: int, listeners: list[OnPolicy]) -> int:
+    from airlock.listener import Listener
+    from airlock.proxy.factory import make_upstream
+    from airlock.proxy.front import McpApp
+    from airlock.web.app import build_app
+
+    mcp = McpApp(opened.gate, make=make_upstream, state=state.state_dir())
+    listeners.append(mcp.policy_changed)
+    app = build_app(opened.gate, keys=opened.store, mcp_app=mcp, bound=host)
+
+    async def drain() -> None:
+        await asyncio.gather(app.state.drain(), mcp.close())
+
+    await Listener(app, host=host, port=port, drain=drain).run_until_signalled()
+    return 0
+
+
+def _check_exposure(config: Config, host: str) -> None:
+    """Without a secret everything is open, which only loopback bears (decisions.md 3)."""
+    if config.server.api_secret:
+        return
+    if not is_loopback(host):
+        raise UsageError(
+            f"`{host}` is reachable from other machines and no secret is set: set `server.api_secret` "
+            "(`airlock init` writes one), or listen on 127.0.0.1"
+        )
+    log.warning("no `server.api_secret` is set: every program on this machine can approve calls")
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address that only this machine reaches."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 async def serve_refusal(error: AirlockError) -> int:

@@ -29,9 +29,9 @@ LIBRARIES = {
     "mcp": {"proxy"},
     "mcp_types": {"proxy"},
     "httpx2": {"proxy"},
-    "anyio": {"proxy", "web", "runtime"},
+    "anyio": {"proxy", "web"},
     "starlette": {"web"},
-    "uvicorn": {"runtime", "serving"},
+    "uvicorn": {"listener"},
     "click": {"cli"},
     "rich": {"cli"},
 }
@@ -51,7 +51,7 @@ def floor_of(place: str) -> int:
         return 2
     if place in ADAPTERS:
         return 3
-    if place in {"runtime", "serving"}:
+    if place in {"runtime", "serving", "listener"}:
         return 4
     return 5 if place in PEOPLE else 1
 

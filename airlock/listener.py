@@ -1,0 +1,81 @@
+"""The gateway's HTTP server: one uvicorn on the running loop, said to be ready once, ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import uvicorn
+
+from airlock.errors import UsageError
+
+GRACE_SECONDS = 1
+"""How long connections may finish after every long answer was ended by `drain`."""
+
+Drain = Callable[[], Awaitable[Any]]
+
+log = logging.getLogger(__name__)
+
+
+class Listener(uvicorn.Server):
+    """Prints one line with its address when it is ready; drains before it closes connections."""
+
+    def __init__(self, app: Any, *, host: str, port: int, drain: Drain) -> None:
+        self._drain = drain
+        self._socket = bound(host, port)
+        config = uvicorn.Config(
+            app,
+            http="h11",  # httptools keeps blanks around header values, which must compare equal to the body
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,  # who asks is the socket's other end, whatever a header says
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=75,
+        )
+        super().__init__(config)
+
+    async def run_until_signalled(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        await self.serve(sockets=[self._socket])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            sys.stdout.write(f"airlock gateway is ready on {address(self._socket)}\n")
+            sys.stdout.flush()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            async with asyncio.timeout(4):
+                await self._drain()
+        except TimeoutError:
+            log.warning("some answers were too slow to end and are cut off")
+        await super().shutdown(sockets)
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A listening socket; UsageError with the cure when the address cannot be had."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        found = socket.socket(family, socket.SOCK_STREAM)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+        found.listen(2048)
+    except OSError as error:
+        cure = "another gateway may run there: name another with --port"
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error} ({cure})") from error
+    found.setblocking(False)
+    return found
+
+
+def address(listening: socket.socket) -> str:
+    """The URL of a listening socket."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

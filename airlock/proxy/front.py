@@ -1,0 +1,204 @@
+"""MCP over HTTP as a bare ASGI app: finds the era, reads the message, passes it to the right side.
+
+Whoever mounts it has checked Host, Origin and credential before, and says who speaks in
+`scope["airlock.principal"]`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from airlock.errors import WireError
+from airlock.model import JsonObject, Principal
+from airlock.proxy import eras
+from airlock.proxy.client import Seat
+from airlock.proxy.described import Descriptions
+from airlock.proxy.front_io import (
+    BodyTooLarge,
+    ClientGone,
+    Receive,
+    Scope,
+    Send,
+    answer,
+    header,
+    read_body,
+)
+from airlock.proxy.front_legacy import Legacy, LegacySession
+from airlock.proxy.front_modern import Modern
+from airlock.proxy.router import MakeUpstream, Router
+from airlock.proxy.session import Session
+from airlock.proxy.wire import INVALID_REQUEST, decode, error_frame
+
+if TYPE_CHECKING:
+    from airlock.gate import Gate
+
+BODY_LIMIT: Final = 16 * 1024 * 1024
+NOT_FOUND: Final = "session not found: send `initialize` again"
+
+log = logging.getLogger(__name__)
+
+
+class McpApp:
+    """The ASGI app behind `/mcp`, `/agents/NAME/mcp`, `/agents/NAME/sse` and `/agents/NAME/messages`."""
+
+    def __init__(
+        self, gate: Gate, *, make: MakeUpstream, state: Path | None = None, body_limit: int = BODY_LIMIT
+    ) -> None:
+        self._gate = gate
+        self._make = make
+        self._limit = body_limit
+        self._descriptions = Descriptions(state / "upstreams" if state is not None else None)
+        self._modern = Modern(self._router, self._session)
+        self._legacy = Legacy(self._router, self._session)
+
+    def _router(self) -> Router:
+        return Router(self._gate.config, self._make)
+
+    def _session(
+        self, principal: Principal, session_id: str, router: Router, send: Callable[[JsonObject], None]
+    ) -> Session:
+        seat = Seat(
+            principal=principal, workspace=self._gate.config.workspace, session=session_id, road="http"
+        )
+        return Session(send=send, gate=self._gate, router=router, seat=seat, descriptions=self._descriptions)
+
+    def policy_changed(self) -> None:
+        """Tell every client that its lists may be others."""
+        for session in (*self._modern.sessions(), *self._legacy.sessions()):
+            session.policy_changed()
+
+    async def close(self) -> None:
+        """End all clients and upstreams; parked questions keep their grace."""
+        await self._modern.close()
+        await self._legacy.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One HTTP request."""
+        principal: Principal = scope["airlock.principal"]
+        last = scope["path"].rstrip("/").rpartition("/")[2]
+        try:
+            if last == "sse":
+                await self._old_stream(scope, receive, send, principal)
+            elif last == "messages":
+                await self._old_message(scope, receive, send, principal)
+            else:
+                await self._streamable(scope, receive, send, principal)
+        except ClientGone:
+            return
+        except BodyTooLarge:
+            text = f"the message is longer than {self._limit} bytes"
+            await answer(send, 413, error_frame(None, INVALID_REQUEST, text))
+        except WireError as error:
+            await answer(send, 400, error_frame(None, error.code, str(error)))
+
+    # -- Streamable HTTP -----------------------------------------------------------------------------
+
+    async def _streamable(self, scope: Scope, receive: Receive, send: Send, principal: Principal) -> None:
+        version = header(scope, b"mcp-protocol-version")
+        modern = version is not None and version not in eras.LEGACY_VERSIONS
+        method = scope["method"]
+        if method == "POST":
+            await self._post(scope, receive, send, principal, modern=modern)
+        elif modern or method not in {"GET", "DELETE"}:
+            await answer(send, 405, None, [(b"allow", b"POST" if modern else b"GET, POST, DELETE")])
+        else:
+            session = self._legacy.find(header(scope, b"mcp-session-id"), principal)
+            if session is None:
+                await _no_session(scope, send, None)
+            elif method == "GET":
+                await self._listen(scope, receive, send, session)
+            else:
+                await self._legacy.end(session)
+                await answer(send, 204)
+
+    async def _post(
+        self, scope: Scope, receive: Receive, send: Send, principal: Principal, *, modern: bool
+    ) -> None:
+        kind = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            text = "`Content-Type` must be `application/json`"
+            await answer(send, 415, error_frame(None, INVALID_REQUEST, text))
+            return
+        if not _accepts(scope, "application/json") or not _accepts(scope, "text/event-stream"):
+            text = "`Accept` must list `application/json` and `text/event-stream`"
+            await answer(send, 406, error_frame(None, INVALID_REQUEST, text))
+            return
+        frame = decode(await read_body(receive, self._limit))
+        if modern or ("method" in frame and eras.is_modern(frame.get("params"))):
+            await self._modern.post(scope, receive, send, frame, principal)
+        else:
+            await self._legacy_post(scope, receive, send, frame, principal)
+
+    async def _legacy_post(
+        self, scope: Scope, receive: Receive, send: Send, frame: JsonObject, principal: Principal
+    ) -> None:
+        named = header(scope, b"mcp-session-id")
+        if frame.get("method") == "initialize" and "id" in frame and named is None:
+            session = self._legacy.begin(principal)
+            if session is None:
+                text = "too many sessions are open: try again later"
+                await answer(send, 503, error_frame(frame["id"], INVALID_REQUEST, text))
+                return
+        else:
+            session = self._legacy.find(named, principal)
+        if session is None:
+            await _no_session(scope, send, frame.get("id") if "method" in frame else None)
+            return
+        await session.post(receive, send, frame)
+
+    async def _listen(self, scope: Scope, receive: Receive, send: Send, session: LegacySession) -> None:
+        if not _accepts(scope, "text/event-stream"):
+            await answer(
+                send, 406, error_frame(None, INVALID_REQUEST, "`Accept` must list `text/event-stream`")
+            )
+            return
+        await session.listen(receive, send)
+
+    # -- the old HTTP+SSE transport (2024-11-05) -----------------------------------------------------
+
+    async def _old_stream(self, scope: Scope, receive: Receive, send: Send, principal: Principal) -> None:
+        if scope["method"] != "GET":
+            await answer(send, 405, None, [(b"allow", b"GET")])
+            return
+        session = self._legacy.begin(principal)
+        if session is None:
+            await answer(send, 503, {"error": "too many sessions are open: try again later"})
+            return
+        path = scope.get("root_path", "") + scope["path"].rstrip("/").removesuffix("sse") + "messages"
+        opening = f"event: endpoint\ndata: {path}?session_id={session.id}\n\n".encode()
+        try:
+            await session.listen(receive, send, opening)
+        finally:
+            await self._legacy.end(session)
+
+    async def _old_message(self, scope: Scope, receive: Receive, send: Send, principal: Principal) -> None:
+        if scope["method"] != "POST":
+            await answer(send, 405, None, [(b"allow", b"POST")])
+            return
+        query = scope.get("query_string", b"").decode("latin-1")
+        named = next((one[11:] for one in query.split("&") if one.startswith("session_id=")), None)
+        session = self._legacy.find(named, principal)
+        if session is None:
+            await answer(send, 404, {"error": NOT_FOUND})
+            return
+        frame = decode(await read_body(receive, self._limit))
+        session.take(frame)
+        await answer(send, 202)
+
+
+async def _no_session(scope: Scope, send: Send, request_id: str | int | None) -> None:
+    # Without an id the request is wrong; with one that is not (or not yours) the session is gone.
+    absent = header(scope, b"mcp-session-id") is None
+    text = "`Mcp-Session-Id` is missing: send `initialize` first" if absent else NOT_FOUND
+    await answer(send, 400 if absent else 404, error_frame(request_id, INVALID_REQUEST, text))
+
+
+def _accepts(scope: Scope, kind: str) -> bool:
+    accepted = ",".join(
+        value.decode("latin-1") for key, value in scope["headers"] if key == b"accept"
+    ).lower()
+    wanted = {kind, kind.partition("/")[0] + "/*", "*/*"}
+    return not accepted or any(one.partition(";")[0].strip() in wanted for one in accepted.split(","))

@@ -1,0 +1,241 @@
+"""MCP over HTTP in the modern era (2026-07-28): each POST is one exchange, and there are no sessions.
+
+Clients of one principal that declare the same share their upstreams: a modern request carries everything
+about itself, so nothing of one exchange can leak into another. Ids are made unique on the way in and given
+back on the way out. A closed stream is a cancellation (specification, 2026-07-28, transports).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from airlock.canonical import encode
+from airlock.model import JsonObject, Principal
+from airlock.proxy import eras
+from airlock.proxy.front_io import Outbox, Receive, Scope, Send, answer, header, stream, until_gone
+from airlock.proxy.router import Router
+from airlock.proxy.session import Session
+from airlock.proxy.wire import INVALID_REQUEST, METHOD_NOT_FOUND, error_frame
+
+HEADER_MISMATCH: Final = -32020
+MAX_HOUSES: Final = 64
+"""Kinds of clients that are served at once; the one that was idle longest makes room."""
+
+IDLE_SECONDS: Final = 900.0
+
+NAMES: Final = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
+
+_STATUS: Final = {
+    METHOD_NOT_FOUND: 404,
+    HEADER_MISMATCH: 400,
+    eras.MISSING_CAPABILITY: 400,
+    eras.UNSUPPORTED_VERSION: 400,
+}
+
+MakeSession = Callable[[Principal, str, Router, Callable[[JsonObject], None]], Session]
+
+
+@dataclass(slots=True)
+class House:
+    """The upstreams and the one session behind clients of the same kind."""
+
+    session: Session
+    router: Router
+    open: int = 0
+    ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    closing: asyncio.TimerHandle | None = None
+
+
+class Modern:
+    """Serves modern exchanges."""
+
+    def __init__(self, make_router: Callable[[], Router], make_session: MakeSession) -> None:
+        self._make_router = make_router
+        self._make_session = make_session
+        self._houses: OrderedDict[bytes, House] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def sessions(self) -> list[Session]:
+        """Everyone to be told when the policy changes."""
+        return [house.session for house in self._houses.values()]
+
+    async def post(
+        self, scope: Scope, receive: Receive, send: Send, frame: JsonObject, principal: Principal
+    ) -> None:
+        """One exchange."""
+        if "method" not in frame:
+            await answer(send, 400, error_frame(None, INVALID_REQUEST, "modern clients send no responses"))
+            return
+        if "id" not in frame:
+            await answer(send, 202)
+            return
+        problem = _problem(scope, frame)
+        if problem is not None:
+            await answer(send, _status(problem), problem)
+            return
+        key, house = self._house(frame, principal)
+        house.open += 1
+        try:
+            await _exchange(house, receive, send, frame)
+        finally:
+            house.open -= 1
+            self._schedule(key, house)
+
+    def _house(self, frame: JsonObject, principal: Principal) -> tuple[bytes, House]:
+        meta = frame["params"]["_meta"]
+        kind = [principal.identity, principal.name, meta.get(eras.CLIENT_INFO), meta[eras.CAPABILITIES]]
+        key = encode(kind)
+        house = self._houses.get(key)
+        if house is None:
+            self._make_room()
+            router = self._make_router()
+            session = self._make_session(principal, "", router, lambda _: None)
+            house = self._houses[key] = House(session, router)
+        self._houses.move_to_end(key)
+        if house.closing is not None:
+            house.closing.cancel()
+        return key, house
+
+    def _make_room(self) -> None:
+        if len(self._houses) < MAX_HOUSES:
+            return
+        for key, house in list(self._houses.items()):
+            if not house.open:
+                self._drop(key)
+                return
+
+    def _schedule(self, key: bytes, house: House) -> None:
+        if house.open or self._houses.get(key) is not house:
+            return
+        loop = asyncio.get_running_loop()
+        house.closing = loop.call_later(IDLE_SECONDS, self._drop, key)
+
+    def _drop(self, key: bytes) -> None:
+        house = self._houses.get(key)
+        if house is None or house.open:
+            return
+        del self._houses[key]
+        task = asyncio.create_task(_close(house))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End every upstream; parked questions keep their grace."""
+        houses = list(self._houses.values())
+        self._houses.clear()
+        for house in houses:
+            if house.closing is not None:
+                house.closing.cancel()
+        await asyncio.gather(*(_close(house) for house in houses), *self._tasks)
+
+
+async def _close(house: House) -> None:
+    await house.session.close()
+    await house.router.close()
+
+
+async def _exchange(house: House, receive: Receive, send: Send, frame: JsonObject) -> None:
+    own, theirs = next(house.ids), frame["id"]
+    outbox = Outbox()
+
+    def give(reply: JsonObject) -> None:
+        outbox.put(_restored(reply, own, theirs))
+        if "method" not in reply:
+            outbox.end()
+
+    house.session.receive({**frame, "id": own}, give)
+    if not await until_gone(receive, _respond(send, outbox)):
+        house.session.hung_up(own)
+
+
+async def _respond(send: Send, outbox: Outbox) -> None:
+    try:
+        first = await outbox.next()
+    except TimeoutError:
+        first = None
+    if first is not None and "method" not in first:
+        await answer(send, _status(first), first)
+    else:
+        await stream(send, outbox, first=first)
+
+
+def _restored(reply: JsonObject, own: int, theirs: str | int) -> JsonObject:
+    """The client's own id again, where a frame names the request."""
+    if "method" not in reply:
+        reply = {**reply, "id": theirs} if reply.get("id") == own else reply
+        result = reply.get("result")
+        if isinstance(result, dict) and _subscription(result) == own:
+            return {**reply, "result": _renamed(result, theirs)}
+        return reply
+    params = reply.get("params")
+    if isinstance(params, dict) and _subscription(params) == own:
+        return {**reply, "params": _renamed(params, theirs)}
+    return reply
+
+
+def _subscription(holder: JsonObject) -> object:
+    meta = holder.get("_meta")
+    return meta.get(eras.SUBSCRIPTION) if isinstance(meta, dict) else None
+
+
+def _renamed(holder: JsonObject, theirs: str | int) -> JsonObject:
+    return {**holder, "_meta": {**holder["_meta"], eras.SUBSCRIPTION: theirs}}
+
+
+def _status(frame: JsonObject) -> int:
+    error = frame.get("error")
+    if not isinstance(error, dict):
+        return 200
+    return _STATUS.get(error["code"], 200)
+
+
+def _problem(scope: Scope, frame: JsonObject) -> JsonObject | None:
+    """The error for an envelope or headers that do not fit; None when they do."""
+    try:
+        meta = eras.check_envelope(frame.get("params"))
+    except eras.EnvelopeError as error:
+        return error_frame(frame["id"], error.code, str(error), error.data)
+    version, method = header(scope, b"mcp-protocol-version"), header(scope, b"mcp-method")
+    if version != meta[eras.VERSION]:
+        return _mismatch(frame, "MCP-Protocol-Version")
+    if method != frame["method"]:
+        return _mismatch(frame, "Mcp-Method")
+    return _name_problem(scope, frame)
+
+
+def _name_problem(scope: Scope, frame: JsonObject) -> JsonObject | None:
+    key = NAMES.get(frame["method"])
+    if key is None:
+        return None
+    wanted, sent = frame["params"].get(key), header(scope, b"mcp-name")
+    if isinstance(wanted, str) and (sent is None or decoded(sent) != wanted):
+        return _mismatch(frame, "Mcp-Name")
+    return None
+
+
+def decoded(value: str) -> str | None:
+    """A header value as it was meant: `=?base64?…?=` is unwrapped; None when that is broken."""
+    if not (value.startswith("=?base64?") and value.endswith("?=")):
+        return value
+    try:
+        return base64.b64decode(value[9:-2], validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def _mismatch(frame: JsonObject, name: str) -> JsonObject:
+    return error_frame(frame["id"], HEADER_MISMATCH, f"header `{name}` is missing or differs from the body")
