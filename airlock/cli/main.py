@@ -19,6 +19,7 @@ from airlock.errors import AirlockError
 COMMANDS = {
     "stdio": "airlock.cli.early:stdio",
     "hook": "airlock.cli.early:hook",
+    "gateway": "airlock.cli.gateway:gateway",
     "pending": "airlock.cli.queue:pending",
     "show": "airlock.cli.queue:show",
     "approve": "airlock.cli.decide:approve",

@@ -1,0 +1,24 @@
+"""`airlock gateway`: the one HTTP process."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from airlock.cli.frame import Command, here
+
+
+@click.command(cls=Command, example="airlock gateway --port 4111")
+@click.option("--host", metavar="HOST", help="The address to listen on (server.host, else 127.0.0.1).")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="The port (server.port, else 4111; 0 picks one).",
+)
+def gateway(host: str | None, port: int | None) -> int:
+    """MCP for many agents, the REST API, hooks and live events on one port, until SIGTERM or Ctrl-C."""
+    from airlock.serving import serve_gateway
+
+    return asyncio.run(serve_gateway(here().config, host=host, port=port))
