@@ -1,0 +1,169 @@
+"""One HTTP POST with the standard library's sockets: what `airlock hook` needs, and no more.
+
+`http.client` and `urllib` together cost more start-up time than the whole request.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+
+MARGIN = 1.0
+"""How long before the caller's own limit the request is given up, so that our no still reaches it."""
+
+CONNECT_SECONDS = 5.0
+
+
+class Unreachable(Exception):
+    """The gateway could not be asked; the text goes on after its address."""
+
+
+class Answer:
+    """What came back; `airlock` is true when the header says that it came from an Airlock.
+
+    Neither a dataclass nor a NamedTuple: their modules cost more to import than this file.
+    """
+
+    __slots__ = ("airlock", "body", "status")
+
+    def __init__(self, status: int, airlock: bool, body: bytes) -> None:
+        self.status = status
+        self.airlock = airlock
+        self.body = body
+
+
+def post(
+    url: str, query: dict[str, str], token: str, payload: bytes, *, seconds: float, limit: int
+) -> Answer:
+    """The answer to `POST URL/hook`; Unreachable when there is none in time."""
+    deadline = time.monotonic() + max(0.5, seconds - MARGIN)
+    host, port, path, secure = split(url)
+    request = head(host, port, path + "/hook" + encoded(query), token, len(payload)) + payload
+    try:
+        with connected(host, port, secure, deadline) as connection:
+            connection.sendall(request)
+            return read_answer(connection, deadline, limit)
+    except TimeoutError:
+        raise Unreachable("did not answer in time") from None
+    except OSError as error:
+        raise Unreachable(f"is out of reach ({error.strerror or error})") from None
+    except ValueError:
+        raise Unreachable("did not answer in HTTP") from None
+
+
+def split(url: str) -> tuple[str, int, str, bool]:
+    """Host, port, path without a slash at its end, and whether it is https; Unreachable when malformed."""
+    scheme, mark, rest = url.partition("://")
+    authority, _, path = rest.partition("/")
+    if (
+        not mark
+        or scheme not in {"http", "https"}
+        or not authority
+        or not url.isascii()
+        or not url.isprintable()
+    ):
+        raise Unreachable("is not an address: it must be http://HOST:PORT")
+    if any(letter in url for letter in " @?#\\"):
+        raise Unreachable("is not an address: no user, query or fragment belongs in it")
+    secure = scheme == "https"
+    host, _, port = authority.rpartition(":") if ":" in authority.rpartition("]")[2] else (authority, "", "")
+    if port and not (port.isdigit() and 0 < int(port) < 65536):
+        raise Unreachable("is not an address: its port is no number")
+    path = path.rstrip("/").removesuffix("hook").rstrip("/")
+    return host.strip("[]"), int(port or (443 if secure else 80)), f"/{path}" if path else "", secure
+
+
+def encoded(query: dict[str, str]) -> str:
+    """A query string; every byte that is not plain is escaped, so that nothing can be smuggled in."""
+    plain = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
+
+    def safe(text: str) -> str:
+        return "".join(
+            chr(one) if one in plain else f"%{one:02X}" for one in text.encode("utf-8", "surrogateescape")
+        )
+
+    return "?" + "&".join(f"{safe(name)}={safe(value)}" for name, value in query.items()) if query else ""
+
+
+def head(host: str, port: int, target: str, token: str, length: int) -> bytes:
+    """The request's head; Unreachable when the token could break out of its line."""
+    if not token.isascii() or not token.isprintable():
+        raise Unreachable("cannot be asked: the token holds characters that are not for a header")
+    name = f"[{host}]" if ":" in host else host
+    lines = [
+        f"POST {target} HTTP/1.1",
+        f"Host: {name}:{port}",
+        "Content-Type: application/json",
+        f"Content-Length: {length}",
+        "Connection: close",
+    ]
+    if token:
+        lines.append(f"Authorization: Bearer {token}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+
+
+def connected(host: str, port: int, secure: bool, deadline: float) -> socket.socket:
+    """A connection that gives up at the deadline, with TLS where the address says https."""
+    left = max(0.1, deadline - time.monotonic())
+    connection = socket.create_connection((host, port), timeout=min(CONNECT_SECONDS, left))
+    try:
+        connection.settimeout(left)
+        if secure:
+            import ssl
+
+            return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def read_answer(connection: socket.socket, deadline: float, limit: int) -> Answer:
+    """One answer that ends with the connection; ValueError when it is no HTTP."""
+    received = bytearray()
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        connection.settimeout(left)
+        piece = connection.recv(65536)
+        if not piece:
+            break
+        received += piece
+        if len(received) > limit:
+            raise ValueError("too much")
+    return parsed(bytes(received))
+
+
+def parsed(data: bytes) -> Answer:
+    """An answer from its bytes. A body that is shorter than announced is an answer cut off, which is none."""
+    start, mark, body = data.partition(b"\r\n\r\n")
+    lines = start.split(b"\r\n")
+    words = lines[0].split(b" ", 2)
+    if not mark or len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+        raise ValueError("no status line")
+    headers = {}
+    for line in lines[1:]:
+        name, _, value = line.partition(b":")
+        headers[name.strip().lower()] = value.strip()
+    status, airlock = int(words[1]), b"x-airlock" in headers
+    if headers.get(b"transfer-encoding", b"").lower() == b"chunked":
+        return Answer(status, airlock, dechunked(body))
+    announced = headers.get(b"content-length", b"")
+    if not announced.isdigit() or len(body) != int(announced):
+        raise ValueError("the body is cut off")
+    return Answer(status, airlock, body)
+
+
+def dechunked(body: bytes) -> bytes:
+    """The content of a chunked body; ValueError when its last chunk is missing."""
+    pieces: list[bytes] = []
+    while True:
+        size, mark, body = body.partition(b"\r\n")
+        length = int(size.split(b";")[0], 16) if mark else -1
+        if length < 0 or len(body) < length:
+            raise ValueError("the body is cut off")
+        if length == 0:
+            return b"".join(pieces)
+        pieces.append(body[:length])
+        body = body[length:].removeprefix(b"\r\n")
