@@ -153,7 +153,7 @@ class Calls:
         )
         verdict = self._gate.submit_now(call)
         if verdict is None:
-            exchange.task = self._client.spawn(self._authorize(errand))
+            exchange.task = self._client.finish(self._authorize(errand))
         else:
             self.settle(errand, verdict)
 
@@ -384,6 +384,7 @@ class Calls:
 
     def leave(self) -> None:
         """The client is gone: stop what runs upstream; parked questions keep their grace."""
+        self.leave_parked()
         for exchange in list(self._client.open.values()):
             self._client.drop(exchange)
             self._stop(exchange, "the client is gone")

@@ -229,7 +229,7 @@ class Client:
         return self._run(work, self._tasks)
 
     def finish(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something that is waited for when the client goes away: what must still be recorded."""
+        """Run something that is waited for when the client goes away: it is on its way into the database."""
         return self._run(work, self._last)
 
     def _run(self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:

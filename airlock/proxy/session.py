@@ -174,6 +174,17 @@ class Session:
         self._calls.cancel(exchange, reason if isinstance(reason, str) else "")
         self._subscriptions.ended(exchange)
 
+    def hung_up(self, request_id: str | int) -> None:
+        """The connection that carried a request is gone, and with it the way for its answer.
+
+        A modern request ends with it. A legacy one runs on unless it waits for a person: then its
+        question keeps its grace, and the same call again finds the answer (decisions.md 23).
+        """
+        exchange = self.client.open.get(request_id)
+        if exchange is not None and (self.client.era == "modern" or exchange.waiting is not None):
+            self._calls.cancel(exchange, "timed out: the connection was lost")
+            self._subscriptions.ended(exchange)
+
     # -- greetings -----------------------------------------------------------------------------------
 
     def _start(self) -> None:

@@ -95,7 +95,7 @@ class Subscriptions:
         if type(uri) is not str:
             self._client.fail(exchange, INVALID_PARAMS, "`uri` must be a string")
             return
-        exchange.task = self._client.spawn(self._subscribe(exchange, uri))
+        exchange.task = self._client.finish(self._subscribe(exchange, uri))
 
     async def _subscribe(self, exchange: Exchange, uri: str) -> None:
         permit = await self._calls.permit(exchange, uri, may_ask=True)
@@ -124,7 +124,7 @@ class Subscriptions:
         if not isinstance(wanted, dict):
             self._client.fail(exchange, INVALID_PARAMS, "`notifications` must be an object")
             return
-        exchange.task = self._client.spawn(self._listen(exchange, wanted, promised))
+        exchange.task = self._client.finish(self._listen(exchange, wanted, promised))
 
     async def _listen(self, exchange: Exchange, wanted: JsonObject, promised: JsonObject) -> None:
         honoured: JsonObject = {
