@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 from airlock.config import ProviderConfig
+from airlock.proxy.backoff import Backoff
+from airlock.proxy.connect import PROBE_SECONDS
 from airlock.proxy.link import Upstream, UpstreamEvents
-from airlock.proxy.supervise import START_SECONDS, Backoff, Supervised, Transport
+from airlock.proxy.supervise import START_SECONDS, Supervised
+from airlock.proxy.transport import Transport
 from airlock.proxy.wire import LINE_LIMIT
 
 
@@ -18,10 +21,22 @@ def make_upstream(
     limit: int = LINE_LIMIT,
     backoff: Backoff | None = None,
     start_seconds: float = START_SECONDS,
+    probe_seconds: float = PROBE_SECONDS,
 ) -> Upstream:
-    """An upstream that is not started yet. `limit` is the size of its longest message in bytes."""
+    """An upstream that is not started yet.
+
+    `limit` is the size of its longest message in bytes; `start_seconds` the time from start to the end of
+    the handshake; `probe_seconds` the time after which a silent server is greeted in the old way as well.
+    """
     dial = _DIALS[provider.type](provider, limit)
-    return Supervised(provider, events, dial, backoff=backoff, start_seconds=start_seconds)
+    return Supervised(
+        provider,
+        events,
+        dial,
+        backoff=backoff,
+        start_seconds=start_seconds,
+        probe_seconds=probe_seconds,
+    )
 
 
 # Only what a config uses is imported: an HTTP client costs as much as the whole rest.

@@ -221,7 +221,7 @@ for one in $groups; do kill -KILL "-$one"; done
             os.close(self._fd)
             self._fd = -1
         if self._popen is not None:
-            self._popen.wait()
+            os.waitpid(self._popen.pid, 0)
             self._popen = None
 
     def _start(self) -> None:
@@ -236,6 +236,7 @@ for one in $groups; do kill -KILL "-$one"; done
                 cwd="/",
                 start_new_session=True,
             )
+            self._popen.returncode = 0  # it outlives us: nobody waits for it, and nobody shall miss it
         except OSError as error:
             logging.getLogger("airlock.upstream").warning("no watcher for child processes: %s", error)
             os.close(self._fd)

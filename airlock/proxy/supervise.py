@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, Final
 
 from airlock.config import ProviderConfig
 from airlock.errors import UpstreamError, WireError
 from airlock.model import JsonObject
-from airlock.proxy.connect import Agreement, agree, forget
+from airlock.proxy.backoff import Backoff
+from airlock.proxy.connect import PROBE_SECONDS, Agreement, agree, forget
 from airlock.proxy.link import Facing, OnProgress, OnReply, Phase, Reply, UpstreamEvents, UpstreamState
 from airlock.proxy.peer import Peer
+from airlock.proxy.transport import Transport
 from airlock.proxy.wire import Id
 
 START_SECONDS: Final = 30.0
@@ -26,80 +27,6 @@ START_SECONDS: Final = 30.0
 
 EARLY: Final = 256
 """How many notifications and questions are kept while the handshake is under way."""
-
-
-class Sink(Protocol):
-    """What a transport tells."""
-
-    def received(self, frame: JsonObject) -> None:
-        """One decoded frame."""
-        ...
-
-    def malformed(self, ticket: Id, message: str) -> None:
-        """An answer to that request came and cannot be accepted."""
-        ...
-
-    def lost(self, reason: str, words: str = "") -> None:
-        """The connection ended by itself; at most once, and nothing comes after it.
-
-        `words` is what the server said last: for people, never in what a model reads.
-        """
-        ...
-
-
-class Transport(Protocol):
-    """One connection to one server. Made fresh for each attempt."""
-
-    legacy_only: bool
-
-    @property
-    def pid(self) -> int | None:
-        """The process, where there is one."""
-        ...
-
-    @property
-    def tail(self) -> tuple[str, ...]:
-        """The last lines of its stderr, where there is one."""
-        ...
-
-    async def open(self, sink: Sink) -> None:
-        """Start; UpstreamError with the reason when that cannot be."""
-        ...
-
-    def send(self, frame: JsonObject) -> None:
-        """Send one frame without waiting; WireError when it cannot be written as JSON."""
-        ...
-
-    def settled(self, agreement: Agreement) -> None:
-        """The handshake is over."""
-        ...
-
-    def hold(self, held: bool) -> None:
-        """Stop reading, or go on."""
-        ...
-
-    async def close(self) -> None:
-        """End the connection and what was started for it; idempotent."""
-        ...
-
-
-@dataclass(slots=True, kw_only=True)
-class Backoff:
-    """Half a second, doubling up to half a minute, with jitter; anew after a stable minute."""
-
-    first: float = 0.5
-    most: float = 30.0
-    stable: float = 60.0
-    jitter: Callable[[], float] = random.random
-    _failures: int = 0
-
-    def after(self, lived: float) -> float:
-        """The pause before the next attempt, when the last one lived that long."""
-        if lived >= self.stable:
-            self._failures = 0
-        pause = min(self.most, self.first * 2.0 ** min(self._failures, 16))
-        self._failures += 1
-        return pause * (0.75 + 0.25 * self.jitter())
 
 
 class Supervised:
@@ -113,12 +40,14 @@ class Supervised:
         *,
         backoff: Backoff | None = None,
         start_seconds: float = START_SECONDS,
+        probe_seconds: float = PROBE_SECONDS,
     ) -> None:
         self._provider = provider
         self._events = events
         self._dial = dial
         self._backoff = backoff or Backoff()
         self._start_seconds = start_seconds
+        self._probe_seconds = probe_seconds
         self._log = logging.getLogger(f"airlock.upstream.{provider.name}")
         self._state = UpstreamState()
         self._task: asyncio.Task[None] | None = None
@@ -229,7 +158,7 @@ class Supervised:
         finally:
             self._peer = None
             line.close()
-            await line.transport.close()
+            await _to_the_end(line.transport.close())
             self._update(pid=None, stderr_tail=line.transport.tail)
             self._line = None
         return lived
@@ -262,7 +191,15 @@ class Supervised:
     async def _greet(self, line: _Line, facing: Facing) -> Agreement:
         """The handshake, unless the connection ends first."""
         legacy_only = line.transport.legacy_only or self._suspect_probe
-        greeting = asyncio.ensure_future(agree(line.peer, facing, self._provider, legacy_only=legacy_only))
+        greeting = asyncio.ensure_future(
+            agree(
+                line.peer,
+                facing,
+                self._provider,
+                legacy_only=legacy_only,
+                probe_seconds=self._probe_seconds,
+            )
+        )
         try:
             both: set[asyncio.Future[Any]] = {greeting, line.end}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -323,6 +260,16 @@ class Supervised:
     def provider(self) -> ProviderConfig:
         """Its config."""
         return self._provider
+
+
+async def _to_the_end(closing: Coroutine[Any, Any, None]) -> None:
+    """Finish closing also when the one who waits for it is cancelled meanwhile."""
+    task = asyncio.ensure_future(closing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 class _Line:

@@ -7,7 +7,7 @@ import asyncio
 from airlock.demo.server import DemoServer
 from airlock.model import JsonObject
 from airlock.proxy.connect import Agreement
-from airlock.proxy.supervise import Sink
+from airlock.proxy.transport import Sink
 
 
 class BuiltinTransport:

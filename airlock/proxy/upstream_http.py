@@ -19,7 +19,7 @@ from airlock.errors import UpstreamError, WireError
 from airlock.model import JsonObject
 from airlock.proxy.connect import Agreement
 from airlock.proxy.eras import MODERN_VERSIONS, VERSION
-from airlock.proxy.supervise import Sink
+from airlock.proxy.transport import Sink
 from airlock.proxy.wire import LINE_LIMIT, Id
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from airlock.model import JsonObject
 from airlock.proxy.connect import Agreement
 from airlock.proxy.pipes import LineReader, LineWriter
 from airlock.proxy.process import Command, Process, Watcher
-from airlock.proxy.supervise import Sink
+from airlock.proxy.transport import Sink
 from airlock.proxy.wire import LINE_LIMIT, FrameError, decode, encode_line, error_frame
 
 MOST_RUBBISH: Final = 1000
@@ -91,12 +91,10 @@ class StdioTransport:
         self._over = True
         if self._writer is not None:
             self._writer.close()
-        try:
-            if self._process is not None:
-                await self._process.stop()
-        finally:
-            if self._reader is not None:
-                self._reader.close()
+        if self._reader is not None:
+            self._reader.close()  # a server that is stuck in writing notices
+        if self._process is not None:
+            await self._process.stop()
 
     def _read(self, lines: list[bytes]) -> None:
         for line in lines:
