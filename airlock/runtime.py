@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -60,11 +61,16 @@ def find_config(explicit: Path | None, *, starts_programs: bool) -> state.Locate
     return located
 
 
-def load_config(path: Path) -> Config:
-    """The config at this path, with a policy that compiles; ConfigError with every problem."""
+def load_located(located: state.Located) -> Config:
+    """The config that was located, and that is the very text that is trusted where trust is needed."""
     from airlock.loader import load
 
-    return load(path)
+    config = load(located.path)
+    if located.found and not state.trusted(located.path, config.digest):
+        raise NotPermitted(
+            f"`{located.path}` changed since it was trusted: `airlock trust` shows the difference"
+        )
+    return config
 
 
 def checked_policy(config: Config) -> Policy:
@@ -73,11 +79,25 @@ def checked_policy(config: Config) -> Policy:
     from airlock.policy import compile_policy
 
     policy = compile_policy(config)
-    # The same bytes under the same version passed already: start-up need not run them again.
-    if config.tests and not state.passed(config.digest, __version__):
+    # What passed once under this version need not run again at every start.
+    passed = _digest(config)
+    if config.tests and not state.passed(passed, __version__):
         _run_cases(policy, config)
-        state.remember_passed(config.digest, __version__)
+        state.remember_passed(passed, __version__)
     return policy
+
+
+def _digest(config: Config) -> str:
+    """Of all that the policy depends on, with what came from the environment."""
+    parts = (
+        config.profiles,
+        config.agents,
+        config.rules,
+        config.tests,
+        config.people,
+        list(config.providers),
+    )
+    return hashlib.sha256(f"{config.digest}{parts!r}".encode(errors="surrogateescape")).hexdigest()
 
 
 def _run_cases(policy: Policy, config: Config) -> None:

@@ -26,7 +26,7 @@ async def serve_stdio(explicit: Path | None, agent: str) -> int:
     from airlock.proxy.stdio import serve_stdio as serve
 
     located = runtime.find_config(explicit, starts_programs=True)
-    config = runtime.load_config(located.path)
+    config = runtime.load_located(located)
     check_agent(config, agent)
     _warn(config)
     listeners: list[OnPolicy] = []
@@ -40,7 +40,7 @@ async def serve_stdio(explicit: Path | None, agent: str) -> int:
 async def serve_gateway(explicit: Path | None, *, host: str | None = None, port: int | None = None) -> int:
     """Serve MCP, REST, hooks and events on one port until a signal ends it."""
     located = runtime.find_config(explicit, starts_programs=True)
-    config = runtime.load_config(located.path)
+    config = runtime.load_located(located)
     host = host or config.server.host
     _check_exposure(config, host)
     _warn(config)
@@ -99,8 +99,10 @@ async def watched(
 ) -> AsyncIterator[None]:
     """Let the config's new versions take over while the context lasts; wrong ones change nothing."""
 
+    from airlock.loader import load as load_again
+
     def load() -> tuple[Config, Policy]:
-        config = runtime.load_config(located.path)
+        config = load_again(located.path)
         return config, runtime.checked_policy(config)
 
     def adopt(config: Config, policy: Policy) -> None:

@@ -33,9 +33,9 @@ def config_of(frame: Frame) -> Config:
 
 def checked_config(frame: Frame) -> Config:
     """The one config of this run, for a command that starts its programs: it must be named or trusted."""
-    from airlock.runtime import find_config, load_config
+    from airlock.runtime import find_config, load_located
 
-    return load_config(find_config(frame.config, starts_programs=True).path)
+    return load_located(find_config(frame.config, starts_programs=True))
 
 
 def config_path(frame: Frame) -> Path:
