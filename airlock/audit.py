@@ -12,9 +12,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring as quote
 from typing import Any
 
 from airlock.canonical import encode
+from airlock.errors import WireError
 from airlock.ports import AuditEntry, AuditEvent, ChainReport, Draft
 
 VERSION = 1
@@ -34,18 +36,15 @@ def text_of(body: Mapping[str, Any]) -> str:
 
 def digest(prev: bytes, seq: int, draft: Draft, body: str) -> bytes:
     """The hash of this draft at this place of the chain."""
-    fields = [
-        seq,
-        draft.id,
-        draft.kind,
-        draft.at,
-        draft.call_id,
-        draft.request_id,
-        draft.agent,
-        draft.tool,
-        body,
-    ]
-    return hashlib.sha256(_PREFIX + prev + encode(fields)).digest()
+    # What `canonical` makes of the list, in half of its time.
+    text = (
+        f"[{seq:d},{quote(draft.id)},{quote(draft.kind)},{draft.at:d},{quote(draft.call_id)},"
+        f"{quote(draft.request_id)},{quote(draft.agent)},{quote(draft.tool)},{quote(body)}]"
+    )
+    try:
+        return hashlib.sha256(_PREFIX + prev + text.encode()).digest()
+    except UnicodeEncodeError:
+        raise WireError("a string holds a lone surrogate") from None
 
 
 def link(prev: str, seq: int, draft: Draft) -> AuditEvent:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airlock.audit import DECISIONS, GENESIS, Head, holds, join, link, verify
+from airlock.canonical import canonical
 from airlock.ports import AuditEvent, Draft
 
 
@@ -47,6 +48,21 @@ def test_the_hashed_bytes_are_those_that_the_documentation_gives() -> None:
     expected = hashlib.sha256(b"\x01" + b"\x00" * 4 + bytes.fromhex("ab" * 32) + text.encode()).hexdigest()
     assert event.hash == expected
     assert holds(event)
+
+
+@given(
+    st.text(),
+    st.text(),
+    st.integers(0, 2**53),
+    st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False) | st.text()),
+)
+def test_what_is_hashed_is_canonical_json_whatever_the_strings_hold(
+    tool: str, agent: str, at: int, body: dict[str, Any]
+) -> None:
+    event = link(GENESIS.hex(), 1, Draft(id="i", kind="k", at=at, agent=agent, tool=tool, body=body))
+    text = canonical([1, "i", "k", at, "", "", agent, tool, event.body])
+    assert event.hash == hashlib.sha256(b"\x01" + bytes(4) + GENESIS + text).hexdigest()
+    assert json.loads(event.body) == body
 
 
 def test_a_whole_chain_is_sound_and_so_is_none_at_all() -> None:

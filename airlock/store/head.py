@@ -10,6 +10,9 @@ import hashlib
 import hmac
 import json
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,14 +65,18 @@ class Seal:
         raise StoreError(f"the signed head `{path}` was changed, or signed with another key")
 
 
-def write_head(path: Path, text: str) -> None:
-    """Put a head in place whole or not at all."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
+@contextmanager
+def fresh_head(path: Path, text: str) -> Iterator[Path]:
+    """The content on the disk under another name, for a move to `path`; gone after the block if not moved."""
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         os.write(fd, text.encode())
         os.fsync(fd)
-    finally:
         os.close(fd)
-    fresh.replace(path)
+        fd = -1
+        yield fresh
+    finally:
+        if fd >= 0:
+            os.close(fd)
+        fresh.unlink(missing_ok=True)

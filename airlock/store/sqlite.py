@@ -30,7 +30,8 @@ from airlock.store.connect import Connections, open_all
 from airlock.store.failures import busy, telling, translated
 from airlock.store.group import Group, Member, Results
 from airlock.store.head import Seal
-from airlock.store.transaction import Writing, roll_back
+from airlock.store.place import Place
+from airlock.store.transaction import Writing
 from airlock.store.worker import Worker
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ class SQLiteStore:
         self._id = make_id()
         self._beaten = False
         self._closed = False
-        self._place = opened.place.cursor()
-        self._place_lock = opened.place_lock
+        self._place = Place(path, opened.place, opened.place_lock)
         self._writing = Writing(path=path, lock=opened.writer_lock, busy_seconds=busy_seconds)
         self._group = Group(self._write_group)
         self._stamp = 0
@@ -119,22 +119,8 @@ class SQLiteStore:
         """Commit one plain event here and now if nobody is in the way; False when it was not tried."""
         if self._closed:
             raise StoreError("the store is closed")
-        if self._power or not self._place_lock.try_acquire():
+        if self._power or not self._place.commit(draft, controls):
             return False
-        cursor = self._place
-        try:
-            cursor.execute("BEGIN IMMEDIATE")
-            tail = writes.read_tail(cursor)
-            tail.check(controls)
-            writes.append(cursor, tail, draft)
-            cursor.execute("COMMIT")
-        except sqlite3.Error as error:
-            if busy(error):
-                return False
-            raise translated(self.path, error) from error
-        finally:
-            roll_back(self._opened.place)
-            self._place_lock.release()
         self._count(1)
         return True
 

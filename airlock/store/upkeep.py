@@ -17,7 +17,7 @@ from airlock.ports import ChainReport, Draft
 from airlock.store import history
 from airlock.store.connect import WAL_RESET_FIXED, connect
 from airlock.store.failures import telling
-from airlock.store.head import Seal, head_path, write_head
+from airlock.store.head import Seal, fresh_head, head_path
 from airlock.store.lock import FileLock, lock_path
 from airlock.store.transaction import Writing
 from airlock.store.writes import append, read_tail
@@ -66,30 +66,33 @@ def sign_head(writing: Writing, connection: sqlite3.Connection, seal: Seal, now:
         if end is None:
             return
         _flush_log(path)  # a head must never outlive, in a power cut, the events that it names
-        with writing.lock.held(writing.busy_seconds):
-            try:
-                known = seal.read(head_path(path))
-            except StoreError as error:
-                log.warning("%s: not replaced; `airlock audit verify` says more", error)
-                return
-            if known == end:
-                return
-            if known is not None and not _extends(connection, known, end):
-                if known.seq >= end.seq:
-                    return  # another process signed a later end, or the tail was cut: keep what says more
-                log.warning("the audit chain no longer holds event %d as it was signed", known.seq)
-                return
-            write_head(head_path(path), seal.text(end, now))
+        # Written before the lock is taken: nobody waits for the disk.
+        with (
+            fresh_head(head_path(path), seal.text(end, now)) as fresh,
+            writing.lock.held(writing.busy_seconds),
+        ):
+            if _may_replace(head_path(path), connection, seal, end):
+                fresh.replace(head_path(path))
 
 
-def _extends(connection: sqlite3.Connection, known: Head, end: Head) -> bool:
-    if known.seq >= end.seq:
+def _may_replace(head: Path, connection: sqlite3.Connection, seal: Seal, end: Head) -> bool:
+    """False where the head that is there says more: of a later end, or of a history that is no longer so."""
+    try:
+        known = seal.read(head)
+    except StoreError as error:
+        log.warning("%s: not replaced; `airlock audit verify` says more", error)
         return False
+    if known is None:
+        return True
+    if known.seq >= end.seq:
+        return False  # another process signed a later end, or the tail was cut
     row = connection.execute("SELECT hash FROM event WHERE seq = ?", (known.seq,)).fetchone()
-    if row is not None:
-        return bool(row[0].hex() == known.hash)
-    (first,) = connection.execute("SELECT min(seq) FROM event").fetchone()
-    return bool(known.seq < first)  # pruned since
+    if row is None:
+        (first,) = connection.execute("SELECT min(seq) FROM event").fetchone()
+        return bool(known.seq < first)  # pruned since
+    if row[0].hex() != known.hash:
+        log.warning("the audit chain no longer holds event %d as it was signed", known.seq)
+    return bool(row[0].hex() == known.hash)
 
 
 def _flush_log(path: Path) -> None:

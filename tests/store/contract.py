@@ -97,6 +97,15 @@ class QueueContract(Opened):
         assert await store.find("K7QF2N") is None
         assert await store.find("") is None
 
+    async def test_a_reference_that_is_sql_finds_nothing(self, store: Store) -> None:
+        await store.commit(opening(question(agent="x' OR '1'='1")))
+        for hostile in ("' OR '1'='1", "%", "*", "C_____", '"', "\x00", "x" * 100_000):
+            assert await store.find(hostile) is None
+            assert await store.live(hostile) is None
+            assert await store.count_pending(hostile) == 0
+            assert await store.requests(RequestFilter(agent=hostile)) == []
+        assert len(await store.requests(RequestFilter(agent="x' OR '1'='1"))) == 1
+
     async def test_only_one_live_request_has_a_fingerprint(self, store: Store) -> None:
         one, two = question(fingerprint="same"), question(fingerprint="same")
         await store.commit(opening(one))
