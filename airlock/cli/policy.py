@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
-from airlock.canonical import parse
 from airlock.cli.exits import Exit
-from airlock.cli.frame import Frame, Group, here, wait_for
-from airlock.cli.lines import Line, Tone, line, span
+from airlock.cli.explain import explain
+from airlock.cli.frame import Frame, Group, here
+from airlock.cli.lines import Tone, line, span
 from airlock.cli.places import config_of, config_path
 from airlock.cli.render import complain, put, put_json, put_lines
-from airlock.config import Config
-from airlock.errors import ConfigError, Problem, UsageError, WireError
-from airlock.model import Call, Decision, Effect, JsonObject, Kind, Matched, Origin, Principal
+from airlock.errors import ConfigError, Problem
+from airlock.model import JsonObject
 from airlock.visible import bounded
-
-TONES = {Effect.ALLOW: Tone.GOOD, Effect.ASK: Tone.WARN, Effect.DENY: Tone.BAD}
 
 
 @click.group(
@@ -140,138 +136,4 @@ def schema(output: Path | None) -> None:
         put(f"written to {output}")
 
 
-@policy.command(
-    example="airlock policy explain --agent billing --tool pay/transfer --args '{\"amount\": 500}'",
-)
-@click.option("--agent", required=True, metavar="NAME", help="Who would call.")
-@click.option("--tool", required=True, metavar="NAME", help="`provider/tool`, `resource:…` or `prompt:…`.")
-@click.option("--args", "arguments", default="{}", metavar="JSON", help="The arguments, a JSON object.")
-@click.option("--cwd", default="", metavar="DIR", help="The directory that relative paths go by.")
-def explain(agent: str, tool: str, arguments: str, cwd: str) -> int:
-    """What the policy says of one call, by which rule and why. Decides and records nothing."""
-    return wait_for(_explain(here(), agent, tool, _object(arguments), cwd))
-
-
-async def _explain(frame: Frame, agent: str, tool: str, arguments: dict[str, Any], cwd: str) -> int:
-    from airlock.policy import compile_policy
-
-    config = config_of(frame)
-    compiled = compile_policy(config)
-    call = _call(config, agent, tool, arguments, cwd)
-    if not compiled.knows(agent):
-        raise UsageError(
-            f"unknown agent `{agent}`: the config has {', '.join(sorted(config.agents)) or 'none'}"
-        )
-    decision = await _evaluated(config, compiled, call)
-    if frame.json:
-        put_json(_decision_shape(call, decision))
-    else:
-        put_lines(_explained(call, decision))
-    return Exit.DENIED if decision.effect is Effect.DENY else Exit.DONE
-
-
-async def _evaluated(config: Config, compiled: Any, call: Call) -> Decision:
-    """The decision with the facts it asks for; the database is read only when a rate is among them."""
-    from airlock.facts import gather
-    from airlock.ids import now_ms
-    from airlock.policy import Facts
-    from airlock.runtime import open_store
-
-    needs = compiled.needs(call)
-    if not needs:
-        return compiled.evaluate(call, Facts(now=now_ms()))  # type: ignore[no-any-return]
-    store = await open_store(config)
-    try:
-        return compiled.evaluate(call, await gather(needs, store, now_ms()))  # type: ignore[no-any-return]
-    finally:
-        await store.close()
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = parse(text)
-    except WireError as error:
-        raise UsageError(f"--args: {error}") from None
-    if not isinstance(value, dict):
-        raise UsageError('--args: the arguments are a JSON object, such as \'{"path": "x"}\'')
-    return value
-
-
-def _call(config: Config, agent: str, tool: str, arguments: dict[str, Any], cwd: str) -> Call:
-    kind, plain = Kind.TOOL, tool
-    for prefixed in (Kind.RESOURCE, Kind.PROMPT):
-        if tool.startswith(f"{prefixed}:"):
-            kind, plain = prefixed, tool.partition(":")[2]
-    provider, slash, name = plain.partition("/")
-    if not slash or not name:
-        raise UsageError(f"`{tool}` is no tool name: write `provider/tool`")
-    known = config.providers.get(provider)
-    return Call(
-        id="explain",
-        kind=kind,
-        principal=Principal(name=agent, identity=f"agent:{agent}"),
-        provider=provider,
-        name=name,
-        arguments=arguments,
-        endpoint=known.endpoint if known else "",
-        origin=Origin(road="cli", workspace=config.workspace, cwd=cwd),
-    )
-
-
-def _decision_shape(call: Call, decision: Decision) -> JsonObject:
-    terms = decision.terms
-    return {
-        "agent": call.agent,
-        "tool": call.tool,
-        "effect": str(decision.effect),
-        "rule": decision.rule or None,
-        "reason": decision.reason or None,
-        "risk": str(terms.risk),
-        "timeout_ms": terms.timeout_ms,
-        "quorum": terms.quorum,
-        "would": None if decision.would is None else str(decision.would),
-        "matched": [_matched_shape(one) for one in decision.matched],
-        "revision": decision.revision,
-    }
-
-
-def _matched_shape(one: Matched) -> JsonObject:
-    return {
-        "rule": one.rule,
-        "effect": str(one.effect),
-        "reason": one.reason or None,
-        "where": one.where or None,
-        "observed": one.observed,
-        "error": one.errored or None,
-    }
-
-
-def _explained(call: Call, decision: Decision) -> list[Line]:
-    """The effect first, then the rule that won, then those that lost."""
-    lines = [
-        line(
-            span(str(decision.effect), TONES[decision.effect]),
-            f"  {bounded(call.tool, 300)} for {call.agent}",
-        )
-    ]
-    lines.append(_row("rule", decision.rule or "none matched, and what nothing allows is denied"))
-    if decision.reason:
-        lines.append(_row("reason", decision.reason))
-    if decision.effect is Effect.ASK:
-        lines.append(
-            _row("risk", f"{decision.terms.risk}, needs {_count(decision.terms.quorum, 'yes', 'yes')}")
-        )
-    if decision.would is not None:
-        lines.append(_row("observed", f"rules that only watch would have made it {decision.would}"))
-    lines += [_row("matched", _matched(one)) for one in decision.matched]
-    return lines
-
-
-def _row(label: str, value: str) -> Line:
-    return line("  ", span(f"{label:<9} ", Tone.DIM), bounded(value, 2000))
-
-
-def _matched(one: Matched) -> str:
-    extra = ", only watching" if one.observed else ""
-    error = f", could not be evaluated: {one.errored}" if one.errored else ""
-    return f"{one.effect} by `{one.rule}`{extra}{error}{f' ({one.where})' if one.where else ''}"
+policy.add_command(explain)

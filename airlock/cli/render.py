@@ -72,10 +72,10 @@ def put_json(value: Any) -> None:
 
 
 def put_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on a terminal, tab-separated lines elsewhere; every cell is made visible."""
+    """A table on a terminal, elsewhere tab-separated lines below their names; every cell is made visible."""
     shown = [[visible(cell) for cell in row] for row in rows]
     if not on_terminal():
-        for row in shown:
+        for row in (columns, *shown):
             put("\t".join(row))
         return
     from rich import box

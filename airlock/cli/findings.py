@@ -1,0 +1,295 @@
+"""What `doctor` looks at without trying anything: config, secrets, database, clients, hooks, processes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airlock import state
+from airlock.cli import pins
+from airlock.cli.hosts import HOSTS, sections_of
+from airlock.cli.splice import read_json
+from airlock.config import Config
+from airlock.errors import UsageError
+from airlock.ids import now_ms
+from airlock.ports import AuditEntry, AuditFilter
+from airlock.runtime import database_path
+from airlock.visible import bounded
+
+if TYPE_CHECKING:
+    from airlock.inventory import Inventory
+    from airlock.runtime import Runtime
+    from airlock.store.sqlite import SQLiteStore
+
+RECENT_MS = 24 * 3600 * 1000
+OWN_FILES = 0o077
+
+PROBE_TOOL = "airlock__doctor_no_such_tool"
+"""The name that the replay asks for, and that no server has."""
+
+
+class Level(StrEnum):
+    """How bad it is: `wrong` makes `doctor` end with 8."""
+
+    OK = "ok"
+    NOTE = "note"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at, what was seen, and what to do about it."""
+
+    check: str
+    level: Level
+    text: str
+    cure: str = ""
+
+
+def ok(check: str, text: str) -> Finding:
+    """All is well there."""
+    return Finding(check=check, level=Level.OK, text=text)
+
+
+def note(check: str, text: str, cure: str = "") -> Finding:
+    """Worth knowing; nothing is broken."""
+    return Finding(check=check, level=Level.NOTE, text=text, cure=cure)
+
+
+def wrong(check: str, text: str, cure: str = "") -> Finding:
+    """Something to mend."""
+    return Finding(check=check, level=Level.WRONG, text=text, cure=cure)
+
+
+def secrets(config: Config) -> Iterator[Finding]:
+    """The people's secret, and who else can read the files that hold it."""
+    if config.server.api_secret is None:
+        cure = "set `server.api_secret`; `airlock init` writes one"
+        yield wrong(
+            "secret", "no `server.api_secret`: every program on this machine can decide over HTTP", cure
+        )
+    else:
+        yield ok("secret", "the people's secret is set")
+    for file in (config.file, *config.sources):
+        mode = _mode(file)
+        if mode is not None and mode & 0o022:
+            yield wrong("files", f"`{file}` can be changed by other users", f"chmod go-w {file}")
+
+
+def _mode(file: Path) -> int | None:
+    try:
+        return stat.S_IMODE(file.stat().st_mode)
+    except OSError:
+        return None
+
+
+def pin() -> Iterator[Finding]:
+    """Whether a program of the same user could decide by a command."""
+    if pins.is_set():
+        yield ok("pin", "deciding on this machine asks for the PIN")
+    else:
+        text = "no PIN: a program that hides that it is an agent could run `airlock approve` as you"
+        yield note("pin", text, "airlock pin set")
+
+
+async def database(runtime: Runtime) -> Iterator[Finding]:
+    """The file, its neighbours, SQLite's version, every page, and the chain."""
+    return iter([*_files(runtime.config), *await _pages(runtime.store), *await _chain(runtime.store)])
+
+
+def _files(config: Config) -> Iterator[Finding]:
+    path = database_path(config)
+    for file in (path, path.parent):
+        mode = _mode(file)
+        if mode is not None and mode & OWN_FILES and (file == path or file == state.state_path()):
+            yield wrong("database", f"`{file}` can be read by other users", f"chmod go= {file}")
+
+
+async def _pages(store: SQLiteStore) -> Iterator[Finding]:
+    facts = await store.facts(check=True)
+    found = [
+        ok("database", f"{facts.path}: {facts.events} events, {facts.pending} waiting, schema {facts.schema}")
+    ]
+    if facts.damage:
+        cure = "restore a copy made by `airlock db backup`"
+        found.append(wrong("database", f"SQLite finds it damaged: {facts.damage}", cure))
+    if facts.wal_reset_bug:
+        text = f"SQLite {facts.sqlite_version} has the WAL-reset bug; Airlock's lock around writes closes it"
+        found.append(note("sqlite", text, "let nothing but Airlock open the database for writing"))
+    else:
+        found.append(ok("sqlite", f"SQLite {facts.sqlite_version}"))
+    return iter(found)
+
+
+async def _chain(store: SQLiteStore) -> Iterator[Finding]:
+    report = await store.verify()
+    if report.sound:
+        return iter([ok("audit", f"the chain holds, its head is event {report.last_seq}")])
+    where = "" if report.broken_at is None else f" at event {report.broken_at}"
+    return iter([wrong("audit", f"the chain is broken{where}: {report.problem}", "airlock audit verify")])
+
+
+async def unruled(runtime: Runtime) -> Iterator[Finding]:
+    """Tools that were denied of late because no rule names them: often a rule was only forgotten."""
+    since = now_ms() - RECENT_MS
+    entries = await runtime.store.entries(AuditFilter(since=since, limit=10_000))
+    names = {f"{one.agent_id}: {one.tool}" for one in entries if _ruleless(one)}
+    if not names:
+        return iter([ok("rules", "nothing was denied of late for want of a rule")])
+    shown = ", ".join(bounded(name, 120) for name in sorted(names)[:10])
+    text = f"{len(names)} tools were denied in the last day because no rule names them: {shown}"
+    return iter([note("rules", text, "name them in `allow`, `ask` or `deny`")])
+
+
+def _ruleless(entry: AuditEntry) -> bool:
+    return entry.result == "denied" and not entry.rule and PROBE_TOOL not in entry.tool
+
+
+def servers(inventory: Iterable[Inventory]) -> Iterator[Finding]:
+    """Which servers start and list their tools."""
+    for one in inventory:
+        if one.problem:
+            yield wrong(
+                "servers",
+                f"`{one.provider}` is broken: {bounded(one.problem, 300)}",
+                "try its command by hand",
+            )
+        else:
+            yield ok("servers", f"`{one.provider}` offers {len(one.tools)} tools")
+
+
+def bypasses(project: Path) -> Iterator[Finding]:
+    """Servers that a client starts beside Airlock: nobody judges their calls."""
+    clear = True
+    for host in HOSTS:
+        try:
+            sections = list(sections_of(host, project))
+        except UsageError as error:
+            yield note("clients", str(error))
+            continue
+        for section in sections:
+            beside = [one.name for one in section.servers if not one.is_airlock and not one.disabled]
+            if beside:
+                clear = False
+                names = ", ".join(f"`{bounded(name, 60)}`" for name in beside)
+                text = f"{host.title} starts {names} past Airlock ({section.file})"
+                yield wrong("clients", text, f"airlock init --{host.name} --write-client")
+    if clear:
+        yield ok("clients", "no client starts a server past Airlock, as far as their files say")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """One hook of Claude Code's settings that asks Airlock."""
+
+    file: Path
+    event: str
+    entry: Mapping[str, Any]
+
+    @property
+    def command(self) -> str:
+        """The shell line of a command hook."""
+        return str(self.entry.get("command") or "")
+
+    @property
+    def url(self) -> str:
+        """The address of an http hook."""
+        return str(self.entry.get("url") or "")
+
+
+def claude_settings(project: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Claude Code's settings files that are there and can be read."""
+    home = Path(os.environ.get("HOME") or Path.home())
+    for file in (
+        project / ".claude" / "settings.json",
+        project / ".claude" / "settings.local.json",
+        home / ".claude" / "settings.json",
+    ):
+        if file.is_file():
+            try:
+                yield file, read_json(file.read_text(encoding="utf-8"))
+            except (OSError, ValueError, UsageError):
+                yield file, {"unreadable": True}
+
+
+def airlock_hooks(project: Path) -> Iterator[Hook]:
+    """Every hook in Claude Code's settings that asks Airlock."""
+    for file, settings in claude_settings(project):
+        hooks = settings.get("hooks")
+        for event, groups in hooks.items() if isinstance(hooks, Mapping) else ():
+            for group in groups if isinstance(groups, list) else ():
+                entries = group.get("hooks") if isinstance(group, Mapping) else None
+                for entry in entries if isinstance(entries, list) else ():
+                    hook = Hook(
+                        file=file, event=str(event), entry=entry if isinstance(entry, Mapping) else {}
+                    )
+                    if "airlock hook" in hook.command or "/hook" in hook.url:
+                        yield hook
+
+
+def hooks(project: Path) -> Iterator[Finding]:
+    """Hooks that would let a call through when they fail, and settings that switch them off."""
+    found = list(airlock_hooks(project))
+    for file, settings in claude_settings(project):
+        if settings.get("unreadable"):
+            yield wrong("hooks", f"`{file}` cannot be read: Claude Code may ignore the hooks in it")
+        if settings.get("disableAllHooks") is True:
+            yield wrong("hooks", f"`{file}` switches all hooks off", "remove `disableAllHooks`")
+        mode = settings.get("permissions")
+        if isinstance(mode, Mapping) and mode.get("defaultMode") == "bypassPermissions" and not found:
+            yield wrong(
+                "hooks", f"`{file}` lets Claude Code run its own tools unasked, and no hook asks Airlock"
+            )
+    for hook in found:
+        yield from _hook(hook)
+    if not found:
+        text = "no hook: Claude Code's own tools (Bash, Edit, WebFetch …) are not judged by Airlock"
+        yield note("hooks", text, "docs/hook.md says how to add one")
+
+
+def _hook(hook: Hook) -> Iterator[Finding]:
+    where = f"{hook.event} in `{hook.file}`"
+    if hook.entry.get("onFailure") != "block":
+        text = f"the hook of {where} lets the call through when it fails"
+        yield wrong("hooks", text, 'add `"onFailure": "block"` to it (Claude Code 2.1.296 or newer)')
+    elif hook.command and "exit 2" not in hook.command:
+        yield note(
+            "hooks", f"the hook of {where} does not end in `|| exit 2`: older versions would fail open"
+        )
+    else:
+        yield ok("hooks", f"the hook of {where} blocks when it fails")
+
+
+def processes(config: Config) -> Iterator[Finding]:
+    """Processes that run an Airlock older than the one on the disk."""
+    package = Path(__file__).resolve().parent.parent / "__init__.py"
+    upgraded = int(package.stat().st_mtime * 1000)
+    running = [
+        one for one in state.registered() if one.database == config.database and one.pid != os.getpid()
+    ]
+    for one in running:
+        if one.started_at < upgraded:
+            text = f"process {one.pid} ({one.road} {bounded(one.agent, 60)}) is older than this Airlock"
+            yield note("processes", text, "restart the client that started it")
+    yield ok("processes", f"{len(running)} more processes of yours use this database")
+
+
+def shape(finding: Finding) -> dict[str, Any]:
+    """One finding as JSON."""
+    return {
+        "check": finding.check,
+        "level": str(finding.level),
+        "text": finding.text,
+        "cure": finding.cure or None,
+    }
+
+
+def as_json(findings: Iterable[Finding]) -> dict[str, Any]:
+    """All findings as one JSON document."""
+    rows = [shape(one) for one in findings]
+    return {"ok": all(row["level"] != Level.WRONG for row in rows), "findings": rows}
