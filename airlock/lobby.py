@@ -16,7 +16,7 @@ from airlock.errors import StoreError
 from airlock.model import ApprovalRequest
 from airlock.ports import Clock, Store
 
-POLL_MS = 25
+POLL_MS = 40
 """How often the store is looked at: half of it is the mean time a decision elsewhere takes to be seen."""
 
 BEAT_MS = 5_000
