@@ -133,8 +133,6 @@ class _Reader:
 
     def _opened(self, place: int, sign: str) -> None:
         before = self._at(place - 1)
-        if sign == "{" and before.kind == "word" and before.text != "in":
-            raise CelError(f"`{before.text}{{…}}` is not supported", "use plain values")
         opened = _Open(sign=sign)
         if sign == "(" and before.kind == "word" and before.text != "in":
             opened.call = before.text
@@ -162,6 +160,8 @@ class _Reader:
 
     def _word(self, place: int, word: str) -> None:
         dotted = self._at(place - 1).text == "." and self._at(place - 1).kind == "sign"
+        if self._at(place + 1) == Token("sign", "{") and word != "in":
+            raise CelError(f"`{word}{{…}}` is not supported", "use plain values")
         if self._at(place + 1).text == "(" and word != "in":
             self._call(place, word, dotted=dotted)
         elif not dotted and word not in _WORDS and word not in {one.bound for one in self.open}:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from airlock.config import HOOK_NAMESPACES, PatternLine
@@ -39,10 +40,7 @@ class Pattern:
     text: str
     provider: str
     exact: bool
-    crossing: bool
-    head: str = ""
-    tail: str = ""
-    many: Fullmatch | None = None
+    segments: tuple[tuple[str, ...], ...] = ()
 
     def matches(self, name: str) -> bool:
         """True when this pattern names `name` (a policy name without its kind's prefix)."""
@@ -50,17 +48,34 @@ class Pattern:
             return name == self.text
         if not self.provider and (_provider(name) or name) in HOOK_NAMESPACES:
             return False
-        if ("/" in name) != ("/" in self.text) and not (self.crossing and "/" in name):
+        if not self.segments:
+            return ("/" in name or "/" not in self.text) and _across(self.text, name)
+        parts = name.split("/")
+        return len(parts) == len(self.segments) and all(map(_within, self.segments, parts))
+
+
+def _within(pieces: tuple[str, ...], segment: str) -> bool:
+    """True when the pieces of a segment's pattern, split at its stars, follow each other in the segment."""
+    first, last = pieces[0], pieces[-1]
+    if len(pieces) == 1:
+        return segment == first
+    at, end = len(first), len(segment) - len(last)
+    if at > end or not segment.startswith(first) or not segment.endswith(last):
+        return False
+    for piece in pieces[1:-1]:
+        at = segment.find(piece, at, end)
+        if at < 0:
             return False
-        if self.many is not None:
-            return self.many.fullmatch(name)
-        rest = len(name) - len(self.tail)
-        return (
-            rest >= len(self.head)
-            and name.startswith(self.head)
-            and name.endswith(self.tail)
-            and (self.crossing or "/" not in name[len(self.head) : rest])
-        )
+        at += len(piece)
+    return True
+
+
+def _across(text: str, name: str) -> bool:
+    """`**` reaches over segments. One of them alone is two comparisons; more go to the linear engine."""
+    head, _, tail = text.partition("**")
+    if "*" not in head and "*" not in tail:
+        return len(name) >= len(head) + len(tail) and name.startswith(head) and name.endswith(tail)
+    return _expression(text).fullmatch(name)
 
 
 def _provider(name: str) -> str:
@@ -77,15 +92,9 @@ def parse(text: str) -> Pattern:
     _check(kind, bare, text)
     provider = _provider(bare)
     exact = "*" not in bare
-    stars = [star.span() for star in re.finditer(r"\*+", bare)]
-    shape = {"kind": kind, "text": bare, "provider": "" if "*" in provider else provider, "exact": exact}
-    crossing = "**" in bare
-    if exact:
-        return Pattern(**shape, crossing=False)  # type: ignore[arg-type]
-    if len(stars) == 1:
-        start, end = stars[0]
-        return Pattern(**shape, crossing=crossing, head=bare[:start], tail=bare[end:])  # type: ignore[arg-type]
-    return Pattern(**shape, crossing=crossing, many=_expression(bare))  # type: ignore[arg-type]
+    segments = () if exact or "**" in bare else tuple(tuple(one.split("*")) for one in bare.split("/"))
+    spelled = "" if "*" in provider else provider
+    return Pattern(kind=kind, text=bare, provider=spelled, exact=exact, segments=segments)
 
 
 def _check(kind: Kind, bare: str, text: str) -> None:
@@ -110,8 +119,9 @@ def _check(kind: Kind, bare: str, text: str) -> None:
             raise PatternError(f"`{rest}` is not in normal form", f"write `{kind}:{provider}/{forms[0]}`")
 
 
+@lru_cache(maxsize=1024)
 def _expression(bare: str) -> Fullmatch:
-    """A glob with several stars: on the linear engine, because names come from the other side."""
+    """A glob as an expression of the linear engine, because names come from the other side."""
     from airlock.regexes import Fullmatch
 
     return Fullmatch(glob_source(bare))

@@ -15,6 +15,7 @@ _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _UNCLEAR = re.compile(r"[\x00-\x20\x7f\\]")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
+_HOSTS = frozenset({"file", "ftp", *_DEFAULT_PORTS})
 _ROUNDS = 5
 
 
@@ -59,11 +60,13 @@ def _split_authority(rest: str) -> tuple[str, str]:
 
 
 def _normal_authority(scheme: str, authority: str) -> str:
+    if scheme not in _HOSTS:
+        return authority  # a name of the server's own, where case may matter
     user, at, host = authority.rpartition("@")
     host = host.lower().removesuffix(_DEFAULT_PORTS.get(scheme, "\0")).removesuffix(".")
     if scheme == "file" and host == "localhost":
         host = ""
-    return user + at + host
+    return user + at + _ESCAPE.sub(lambda match: match[0].upper(), host)
 
 
 def _with_path(front: str, rest: str) -> str:
