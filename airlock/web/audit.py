@@ -16,6 +16,7 @@ from airlock.web.errors import HttpError, JsonAnswer
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
 MOST = 10_000
+FARTHEST = 10**15 - 1
 USUAL = 100
 
 _NUMBER = re.compile(r"[0-9]{1,5}\Z", re.ASCII)
@@ -50,7 +51,7 @@ def _number(query: QueryParams, name: str, usual: int, least: int, most: int | N
     text = one(query, name)
     if not text:
         return usual
-    limit = 10**15 if most is None else most
+    limit = FARTHEST if most is None else most
     if not (_NUMBER.match(text) if most else text.isascii() and text.isdigit() and len(text) < 16):
         raise UsageError(f"`{name}` must be a whole number from {least} to {limit}")
     value = int(text)
@@ -93,25 +94,25 @@ ROUTES = (
             Parameter(
                 name="since",
                 place="query",
-                schema=schemas.TIME,
+                schema=schemas.or_empty(schemas.TIME),
                 description="At or after this ISO 8601 time.",
             ),
             Parameter(
                 name="limit",
                 place="query",
-                schema={"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL},
+                schema=schemas.or_empty({"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL}),
                 description="At most so many.",
             ),
             Parameter(
                 name="view",
                 place="query",
-                schema={"type": "string", "enum": ["calls", "events"], "default": "calls"},
+                schema={"type": "string", "enum": ["calls", "events", ""], "default": "calls"},
                 description="One entry a call, or the raw events of the chain, oldest first.",
             ),
             Parameter(
                 name="after",
                 place="query",
-                schema={"type": "integer", "minimum": 0},
+                schema=schemas.or_empty({"type": "integer", "minimum": 0, "maximum": FARTHEST}),
                 description="With `view=events`: only those with a larger sequence number.",
             ),
         ),

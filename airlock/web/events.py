@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from airlock.apikeys import Scope as KeyScope
 from airlock.errors import UsageError
 from airlock.web import schemas
-from airlock.web.audit import one
+from airlock.web.audit import FARTHEST, one
 from airlock.web.errors import SECURITY_HEADERS, HttpError
 from airlock.web.feed import Listener
 from airlock.web.routes import Asked, Parameter, Reply, Route
@@ -119,13 +119,13 @@ ROUTES = (
             Parameter(
                 name="Last-Event-ID",
                 place="header",
-                schema=schemas.TEXT,
+                schema=schemas.or_empty({"type": "string", "pattern": "^[0-9]{1,15}$"}),
                 description="The last id that was seen.",
             ),
             Parameter(
                 name="after",
                 place="query",
-                schema={"type": "integer", "minimum": 0},
+                schema=schemas.or_empty({"type": "integer", "minimum": 0, "maximum": FARTHEST}),
                 description="The same, for those who cannot set headers.",
             ),
         ),

@@ -94,9 +94,15 @@ APPROVE_BODY = {
     "type": "object",
     "properties": {
         "note": _NOTE,
-        "for": {"type": ["string", "null"], "description": "also grant the same call this long: `10m`"},
+        "for": {
+            "type": ["string", "null"],
+            "pattern": r"^([0-9]{1,6} ?(ms|s|m|h))?$",
+            "description": "also grant the same call this long: `10m`",
+        },
         "any_args": {"type": "boolean", "description": "widen the grant to the tool's other arguments"},
     },
+    "if": {"properties": {"any_args": {"const": True}}, "required": ["any_args"]},
+    "then": {"properties": {"for": {"type": "string", "minLength": 2}}, "required": ["for"]},
 }
 DENY_BODY = {"type": "object", "properties": {"reason": _NOTE}}
 

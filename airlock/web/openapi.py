@@ -64,7 +64,7 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["x-scopes"] = sorted(route.scopes)
     if route.body is not None:
         operation["requestBody"] = {
-            "required": route.raw is not None,
+            "required": "required" in route.body,
             "content": {"application/json": {"schema": route.body}},
         }
     return operation

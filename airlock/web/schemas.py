@@ -31,6 +31,11 @@ def record(required: Mapping[str, Schema], **optional: Schema) -> Schema:
     }
 
 
+def or_empty(schema: Schema) -> Schema:
+    """The same in a query, where an empty parameter is as good as none."""
+    return {"anyOf": [schema, {"const": ""}]}
+
+
 def listed(items: Schema) -> Schema:
     """An array of these."""
     return {"type": "array", "items": items}

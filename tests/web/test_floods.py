@@ -85,7 +85,7 @@ def test_a_caller_that_hangs_up_in_its_body_leaves_the_gateway_well(gateway: Gat
         b"GET /health HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(20_000)) + b"\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET /health HTTP/9.9\r\n\r\n",
-        b"POST /hitl/approve/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+        b"POST /hitl/deny/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
         b"POST /hitl/approve/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
     ],
     ids=["long header", "long path", "many headers", "tls", "version", "two lengths", "negative length"],

@@ -1,4 +1,4 @@
-"""/openapi.json tells the truth: a fuzzer that reads nothing else finds no 500, no status and no shape beside it."""
+"""/openapi.json tells the truth: a fuzzer that knows nothing else finds no 500, status or shape beside it."""
 
 from __future__ import annotations
 
@@ -91,6 +91,12 @@ odd_bytes = st.binary(max_size=60) | st.sampled_from([b"", b"{", b"null", b"[]",
 
 def valid(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Values that a schema admits, for the few words that ours use."""
+    if "anyOf" in schema:
+        return st.one_of([valid(one) for one in schema["anyOf"]])
+    if "const" in schema:
+        return st.just(schema["const"])
+    if "pattern" in schema:
+        return st.from_regex(schema["pattern"], fullmatch=True)
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     kind = schema.get("type")
@@ -129,7 +135,7 @@ def requests(path: str, way: dict[str, Any], known: list[str]) -> st.SearchStrat
     schema = way.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     bodies: st.SearchStrategy[Any] = st.none()
     if schema:
-        wrong = members({**schema, "properties": dict.fromkeys(schema["properties"], {}), "required": []})
+        wrong = members({**schema, "properties": {key: {} for key in schema["properties"]}, "required": []})
         bodies = st.one_of(st.none(), valid(schema), wrong, anything, odd_bytes)
     return st.fixed_dictionaries(
         {
@@ -162,7 +168,7 @@ def known_keys(gateway: Gateway) -> list[str]:
     return [key["id"] for key in made]
 
 
-@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda one: str(one))
+@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=str)
 def test_no_answer_differs_from_the_description(
     gateway: Gateway,
     described: dict[str, Any],
