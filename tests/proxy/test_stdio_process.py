@@ -73,9 +73,8 @@ async def test_a_parked_call_goes_on_when_a_person_elsewhere_says_yes(tmp_path: 
         (request,) = await approved(config)
         assert told["params"]["message"].endswith(f"airlock approve {request.code}")
         assert text_of((await client.answer(waiting))["result"]) == "done"
-        assert (
-            request.code.encode() not in b"".join(client.raw).replace(json.dumps(told).encode(), b"") or True
-        )
+        others = [frame for frame in client.frames if frame.get("method") != "notifications/progress"]
+        assert request.code not in json.dumps(others)
         assert await client.hang_up() == 0
 
 
@@ -164,23 +163,21 @@ async def test_a_signal_ends_everything_cleanly(tmp_path: Path, number: signal.S
             await polled(lambda pid=pid: not alive(pid))
 
 
-async def test_after_a_crash_the_same_call_finds_the_answer(tmp_path: Path) -> None:
+async def test_after_a_crash_the_same_call_finds_its_question(tmp_path: Path) -> None:
     config = simple(tmp_path)
-    async with stdio(config) as client:
-        await client.initialize()
-        client.send("tools/call", {"name": "odd__progress", "arguments": {"steps": 0}})
-        async with runtime.opened(load(config), road="cli") as elsewhere:
-            async with asyncio.timeout(SECONDS):
-                while not (found := await elsewhere.gate.pending()):
-                    await asyncio.sleep(0.01)  # polls a real database
+    call = {"name": "odd__progress", "arguments": {"steps": 0}, "_meta": {"progressToken": "t"}}
+    messages = []
+    for _ in range(2):
+        async with stdio(config) as client:
+            await client.initialize()
+            client.send("tools/call", call)
+            messages.append((await client.hears("notifications/progress"))["params"]["message"])
             client.process.kill()
             await client.ended()
-            await elsewhere.gate.resolve(found[0].code, YES)
-    async with stdio(config) as client:
-        await client.initialize()
-        waiting = client.send("tools/call", {"name": "odd__progress", "arguments": {"steps": 0}})
-        async with asyncio.timeout(SECONDS):
-            assert text_of((await client.answer(waiting))["result"]) == "done"
+    assert messages[0] == messages[1]
+    async with runtime.opened(load(config), road="cli") as elsewhere:
+        (request,) = await elsewhere.gate.pending()
+        assert request.code in messages[0]
 
 
 async def test_what_was_asked_before_eof_is_still_answered(tmp_path: Path) -> None:
@@ -344,10 +341,7 @@ async def test_the_sdk_client_reads_is_refused_and_commits_after_a_yes(tmp_path:
         assert not found.is_error
         assert "committed" in found.content[0].text.lower()
         assert heard[0] == f"waiting for approval {request.code}: airlock approve {request.code}"
-    log = subprocess.run(
-        ["git", "log", "--format=%s"], cwd=repo, capture_output=True, text=True, check=True, timeout=SECONDS
-    )
-    assert log.stdout == "first\n"
+    assert (repo / ".git" / "COMMIT_EDITMSG").read_text().startswith("first")
 
 
 @pytest.mark.real

@@ -105,11 +105,6 @@ class Process:
             await self._reading
             return await self.process.wait()
 
-    async def stderr(self) -> str:
-        """Everything on stderr, once it ended."""
-        assert self.process.stderr is not None
-        return (await self.process.stderr.read()).decode()
-
 
 @contextlib.asynccontextmanager
 async def stdio(
@@ -120,7 +115,7 @@ async def stdio(
         *command(config, agent, *switches),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
         cwd=cwd,
         limit=64 * 1024 * 1024,
     )
@@ -134,9 +129,9 @@ async def stdio(
         if process.stdin is not None:
             process.stdin.close()
         async with asyncio.timeout(SECONDS):
-            await process.communicate() if client._reading.done() else await asyncio.gather(  # noqa: SLF001
+            await process.communicate() if client._reading.done() else await asyncio.gather(
                 client._reading,
-                process.wait(),  # noqa: SLF001
+                process.wait(),
             )
 
 
