@@ -125,7 +125,7 @@ def grant_shape(grant: Grant) -> JsonObject:
         "id": grant.id,
         "agent_id": grant.agent,
         "tool": grant.tool,
-        "covers": "the same call" if grant.fingerprint else "any arguments",
+        "covers": "any arguments" if grant.any_args else "the same call",
         "rule": grant.rule,
         "workspace": grant.workspace,
         "granted_by": grant.granted_by,

@@ -24,7 +24,6 @@ from airlock.visible import bounded
 if TYPE_CHECKING:
     from airlock.inventory import Inventory
     from airlock.runtime import Runtime
-    from airlock.store.sqlite import SQLiteStore
 
 RECENT_MS = 24 * 3600 * 1000
 OWN_FILES = 0o077
@@ -99,7 +98,7 @@ def pin() -> Iterator[Finding]:
 
 async def database(runtime: Runtime) -> Iterator[Finding]:
     """The file, its neighbours, SQLite's version, every page, and the chain."""
-    return iter([*_files(runtime.config), *await _pages(runtime.store), *await _chain(runtime.store)])
+    return iter([*_files(runtime.config), *await _pages(runtime), *await _chain(runtime)])
 
 
 def _files(config: Config) -> Iterator[Finding]:
@@ -110,8 +109,8 @@ def _files(config: Config) -> Iterator[Finding]:
             yield wrong("database", f"`{file}` can be read by other users", f"chmod go= {file}")
 
 
-async def _pages(store: SQLiteStore) -> Iterator[Finding]:
-    facts = await store.facts(check=True)
+async def _pages(runtime: Runtime) -> Iterator[Finding]:
+    facts = await runtime.store.facts(check=True)
     found = [
         ok("database", f"{facts.path}: {facts.events} events, {facts.pending} waiting, schema {facts.schema}")
     ]
@@ -126,8 +125,8 @@ async def _pages(store: SQLiteStore) -> Iterator[Finding]:
     return iter(found)
 
 
-async def _chain(store: SQLiteStore) -> Iterator[Finding]:
-    report = await store.verify()
+async def _chain(runtime: Runtime) -> Iterator[Finding]:
+    report = await runtime.store.verify()
     if report.sound:
         return iter([ok("audit", f"the chain holds, its head is event {report.last_seq}")])
     where = "" if report.broken_at is None else f" at event {report.broken_at}"

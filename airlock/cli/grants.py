@@ -40,7 +40,7 @@ async def _list(frame: Frame, agent: str) -> None:
 
 
 def _row(grant: Grant) -> tuple[str, ...]:
-    covers = "the same call" if grant.fingerprint else "any arguments"
+    covers = "any arguments" if grant.any_args else "the same call"
     ends = f"{local_time(grant.expires_at)} (in {span_of(grant.expires_at - now_ms())})"
     return (grant.id[:12], grant.agent, grant.tool, covers, ends, grant.granted_by, grant.workspace)
 

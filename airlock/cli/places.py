@@ -126,22 +126,18 @@ async def open_places(frame: Frame) -> AsyncIterator[Places]:
 
 def known_configs(frame: Frame, *, quiet: bool = False) -> list[Config]:
     """The configs whose databases a person's command looks at: the named one, or all that are known."""
+    databases = {one.config: one.database for one in state.databases()}
     if frame.config is not None or os.environ.get("AIRLOCK_CONFIG"):
-        return [_loaded(config_path(frame))]
+        path = config_path(frame)
+        return [_usable(path, databases.get(os.path.realpath(path), ""), quiet=quiet)]
     configs: dict[str, Config] = {}
     wrong: ConfigError | None = None
-    for path, database in _candidates():
-        if str(path) in configs:
-            continue
+    for path in dict.fromkeys([*_located(), *map(Path, databases)]):
         try:
-            config = _loaded(path)
+            config = _usable(path, databases.get(str(path), ""), quiet=quiet)
         except ConfigError as error:
             wrong = wrong or error
-            if not database:
-                continue
-            if not quiet:
-                complain(f"`{path}` is wrong, so its people are not known: {error.problems[0]}")
-            config = Config(file=path, digest="", database=database)
+            continue
         if _exists(config.database):
             configs[str(path)] = config
     if not configs and wrong is not None:
@@ -153,15 +149,24 @@ def known_configs(frame: Frame, *, quiet: bool = False) -> list[Config]:
     return list(configs.values())
 
 
-def _candidates() -> Iterator[tuple[Path, str]]:
-    """Config paths in the order in which they count, with the database where it is known without them."""
+def _located() -> Iterator[Path]:
+    """The config that counts here, unless it merely lies in the working directory and nobody trusted it."""
     with contextlib.suppress(UsageError):
         located = state.locate(None, os.environ, Path.cwd())
-        # What merely lies in the working directory is left alone until somebody trusted it.
         if not located.found or state.trusted(located.path):
-            yield Path(os.path.realpath(located.path)), ""
-    for known in state.databases():
-        yield Path(known.config), known.database
+            yield Path(os.path.realpath(located.path))
+
+
+def _usable(path: Path, database: str, *, quiet: bool) -> Config:
+    """The config; while it is wrong, what is known of it: people decide also while it is being rewritten."""
+    try:
+        return _loaded(path)
+    except ConfigError as error:
+        if not database or not _exists(database):
+            raise
+        if not quiet:
+            complain(f"`{path}` is wrong, so its people are not known: {error.problems[0]}")
+        return Config(file=Path(os.path.realpath(path)), digest="", database=database)
 
 
 def _loaded(path: Path) -> Config:

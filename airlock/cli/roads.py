@@ -148,7 +148,7 @@ async def hooks(config: Config, policy: Policy, project: Path) -> AsyncIterator[
 
 
 def _words(hook: Hook) -> list[str]:
-    """The options of `airlock hook` in the line, to be run by ourselves, not by a shell; [] if it is another."""
+    """The options of `airlock hook` in the line, for us to run without a shell; [] if it is another."""
     try:
         words = shlex.split(hook.command.partition("||")[0])
     except ValueError:
