@@ -15,6 +15,9 @@ from airlock.store.lock import FileLock, lock_path
 from airlock.store.schema import APPLICATION_ID, NEWER, SCHEMA, migration
 
 OLDEST_SQLITE = (3, 38, 0)
+LARGEST_LOG = 64 * 2**20
+"""Bytes to which the log is cut back when it begins anew."""
+
 WAL_RESET_FIXED = (3, 51, 3)
 """From here on SQLite is free of the bug that the file lock works around."""
 
@@ -34,12 +37,20 @@ class Connections:
     reader: sqlite3.Connection
     glance: sqlite3.Connection
 
-    def close(self) -> None:
-        """Close whatever is still open, the locks last."""
+    def close_connections(self) -> None:
+        """Close the connections, the writer last; harmless when done twice."""
         for connection in (self.glance, self.reader, self.place, self.writer):
             connection.close()
+
+    def close_locks(self) -> None:
+        """Close the locks; harmless when done twice."""
         self.place_lock.close()
         self.writer_lock.close()
+
+    def close(self) -> None:
+        """Close everything, after an opening that came to nothing."""
+        self.close_connections()
+        self.close_locks()
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -55,6 +66,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     if not read_only:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG}")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA secure_delete = ON")
     return connection

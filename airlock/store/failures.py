@@ -40,6 +40,8 @@ def telling(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise translated(path, error) from error
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise StoreError(f"a value cannot be kept in the database: {error}") from error
     except OSError as error:
         raise StoreError(f"the database `{path}` cannot be used: {error.strerror or error}") from error
 

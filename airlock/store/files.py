@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import stat
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def file_system(folder: Path) -> str:
 
 
 def _mounts() -> list[tuple[str, str]]:
-    if platform.system() == "Darwin":
+    if sys.platform == "darwin":
         listed = subprocess.run(["/sbin/mount"], capture_output=True, text=True, timeout=5, check=True)
         return mac_mounts(listed.stdout)
     return linux_mounts(Path("/proc/self/mounts").read_text(encoding="utf-8"))

@@ -42,8 +42,13 @@ T = TypeVar("T")
 BUSY_SECONDS = 5.0
 """How long a write waits for the lock before it is refused."""
 
-CHECKPOINT_EVERY = 1_000
-"""Commits of this process between two checkpoints."""
+CHECKPOINT_EVERY = 8_000
+"""Commits of this process between two checkpoints under load: each holds the lock while the disk works."""
+
+CHECKPOINT_QUIET = 1_000
+"""The same where few calls come: fewer than QUIET since the last look."""
+
+QUIET = 100
 
 SIGN_SECONDS = 2.0
 """How long after a commit the head is signed."""
@@ -73,7 +78,8 @@ class SQLiteStore:
         with ExitStack() as undo:
             undo.callback(opened.close)
             seal = Seal.of(load_key(key_path(path)))
-            controls = reads.controls(opened.glance, clock())
+            with telling(path):
+                controls = reads.controls(opened.glance, clock())
             undo.pop_all()
         store = cls(path, opened, seal, clock=clock, power=durability == "power", busy_seconds=busy_seconds)
         await store._start(controls)
@@ -98,7 +104,7 @@ class SQLiteStore:
         self._writing = Writing(path=path, lock=opened.writer_lock, busy_seconds=busy_seconds)
         self._group = Group(self._write_group)
         self._stamp = 0
-        self._commits = 0
+        self._commits = self._looked_at = 0
         self._timer: asyncio.TimerHandle | None = None
         self._tidying: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -130,7 +136,7 @@ class SQLiteStore:
         await self._group.add(drafts, controls)
 
     async def _write_group(self, members: list[Member]) -> Results:
-        results = await self._write(partial(_append_members, members=members), full=self._power)
+        results = await self._run(partial(_append_members, members=members), full=self._power)
         self._count(len(members))
         return results
 
@@ -181,7 +187,9 @@ class SQLiteStore:
 
     async def find(self, reference: str) -> ApprovalRequest | None:
         """The request with this id or, ignoring case, this code; whatever its status."""
-        return await self._read(lambda one: reads.find(one, self._clock(), self._id, reference))
+        # A code typed in another encoding is no code.
+        name = reference.encode(errors="replace").decode()
+        return await self._read(lambda one: reads.find(one, self._clock(), self._id, name))
 
     async def live(self, fingerprint: str) -> ApprovalRequest | None:
         """The stored pending or approved request for this fingerprint (perhaps past its time)."""
@@ -262,29 +270,43 @@ class SQLiteStore:
 
     async def sign(self) -> None:
         """Write the signed head for all that is committed."""
-        now = self._clock()
-        await self._writer_run(lambda one: upkeep.sign_head(self._writing, one, self._seal, now))
+        self._check_open()
+        await self._sign()
 
     # Upkeep.
 
     def _count(self, commits: int) -> None:
         self._commits += commits
-        if self._timer is None and not self._closed:
+        if self._closed:
+            return
+        if self._commits >= CHECKPOINT_EVERY:
+            self._start_tidying()
+        elif self._timer is None:
             self._timer = self._loop.call_later(SIGN_SECONDS, self._start_tidying)
 
     def _start_tidying(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._tidying is None or self._tidying.done():
             self._tidying = self._loop.create_task(self._tidy(), name="airlock-store-upkeep")
 
+    async def _sign(self) -> None:
+        now = self._clock()
+        await self._writer.run(lambda one: upkeep.sign_head(self._writing, one, self._seal, now))
+
     async def _tidy(self) -> None:
         try:
-            await self.sign()
-            if self._commits >= CHECKPOINT_EVERY:
-                self._commits = 0
-                await self._writer_run(lambda one: upkeep.checkpoint(self._writing, one))
+            await self._sign()
+            if self._checkpoint_due():
+                self._commits = self._looked_at = 0
+                await self._writer.run(lambda one: upkeep.checkpoint(self._writing, one))
         except StoreError as error:
             log.warning("the database could not be tidied: %s", error)
+
+    def _checkpoint_due(self) -> bool:
+        recent, self._looked_at = self._commits - self._looked_at, self._commits
+        return self._commits >= CHECKPOINT_EVERY or (self._commits >= CHECKPOINT_QUIET and recent < QUIET)
 
     # The ways to the threads.
 
@@ -297,42 +319,43 @@ class SQLiteStore:
         with telling(self.path):
             return await self._reader.run(work)
 
-    async def _writer_run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        self._check_open()
-        return await self._writer.run(work)
-
     async def _write(self, work: Callable[[sqlite3.Cursor], T], *, full: bool) -> T:
-        return await self._writer_run(lambda one: self._writing.run(one, work, full=full))
+        self._check_open()
+        return await self._run(work, full=full)
+
+    async def _run(self, work: Callable[[sqlite3.Cursor], T], *, full: bool) -> T:
+        return await self._writer.run(lambda one: self._writing.run(one, work, full=full))
 
     async def close(self) -> None:
         """Flush what is queued and let go of the files; harmless when done twice."""
         if self._closed:
             return
+        self._closed = True
         await self._group.flush()
         if self._timer is not None:
             self._timer.cancel()
         if self._tidying is not None:
             await asyncio.wait([self._tidying])
         await self._say_goodbye()
-        self._closed = True
-        self._place.close()
+        await self._reader.run(lambda _: None)  # what is being read is read to its end
+        await asyncio.to_thread(self._close_files)
+        await self._reader.close()
+        await self._writer.close()
+
+    def _close_files(self) -> None:
         # Who closes last checkpoints, so the closing too runs under the lock.
-        await self._writer.run(lambda _: self._writing.acquire_to_close())
-        try:
-            await self._reader.close()
-            self._opened.glance.close()
-            self._opened.place.close()
-            await self._writer.close()
-        finally:
-            self._opened.close()
+        with self._opened.writer_lock.held_if_free(self._busy):
+            self._place.close()
+            self._opened.close_connections()
+        self._opened.close_locks()
 
     async def _say_goodbye(self) -> None:
         try:
             if self._beaten:
                 now = self._clock()
-                await self._write(lambda cursor: writes.end_process(cursor, self._id, now), full=False)
+                await self._run(lambda cursor: writes.end_process(cursor, self._id, now), full=False)
             if self._commits:
-                await self.sign()
+                await self._sign()
         except StoreError as error:
             log.warning("the database was closed without its last notes: %s", error)
 

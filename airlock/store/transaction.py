@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from airlock.errors import StoreBusy
 from airlock.store.failures import telling
 from airlock.store.lock import FileLock
 
@@ -37,15 +36,6 @@ class Writing:
                 cursor.close()
                 roll_back(connection)
             return result
-
-    def acquire_to_close(self) -> None:
-        """Take the lock for good, if it can be had.
-
-        When it cannot, another process holds it and has the database open: then this close is not the
-        last one and checkpoints nothing.
-        """
-        with suppress(StoreBusy):
-            self.lock.acquire(self.busy_seconds)
 
 
 def roll_back(connection: sqlite3.Connection) -> None:

@@ -40,7 +40,7 @@ def aside(path: Path, busy_seconds: float) -> Iterator[sqlite3.Connection]:
             try:
                 yield connection
             finally:
-                with lock.held(busy_seconds):
+                with lock.held_if_free(busy_seconds):
                     connection.close()
     finally:
         lock.close()
@@ -165,12 +165,13 @@ def prune_queue(cursor: sqlite3.Cursor, before: int) -> None:
 
 def back_up(path: Path, target: Path, busy_seconds: float) -> None:
     """Copy the database, as it is at one moment, to a new file of mode 0600."""
-    if target.exists():
-        raise StoreError(f"`{target}` exists already: name a new file")
     partial = target.with_name(target.name + ".part")
+    claimed = False
     try:
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+        claimed = True
         partial.unlink(missing_ok=True)
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         # A reader's snapshot stands still by itself, so writers need not wait for the copying.
         with (
             aside(path, busy_seconds) as source,
@@ -179,7 +180,8 @@ def back_up(path: Path, target: Path, busy_seconds: float) -> None:
         ):
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE").fetchone()
-        os.link(partial, target)
+        partial.replace(target)
+        claimed = False
     except FileExistsError:
         raise StoreError(f"`{target}` exists already: name a new file") from None
     except OSError as error:
@@ -187,6 +189,8 @@ def back_up(path: Path, target: Path, busy_seconds: float) -> None:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+            if claimed:
+                target.unlink()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

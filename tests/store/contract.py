@@ -99,6 +99,7 @@ class QueueContract(Opened):
 
     async def test_a_reference_that_is_sql_finds_nothing(self, store: Store) -> None:
         await store.commit(opening(question(agent="x' OR '1'='1")))
+        assert await store.find("\udcff") is None
         for hostile in ("' OR '1'='1", "%", "*", "C_____", '"', "\x00", "x" * 100_000):
             assert await store.find(hostile) is None
             assert await store.live(hostile) is None

@@ -241,7 +241,7 @@ async def test_checkpoints_and_heads_wait_for_the_lock_and_a_close_for_a_while(p
     holder = FileLock(lock_path(path))
     assert holder.try_acquire()
     with pytest.raises(StoreBusy):
-        await store._writer_run(lambda one: checkpoint(store._writing, one))
+        await store._writer.run(lambda one: checkpoint(store._writing, one))
     with pytest.raises(StoreBusy):
         await store.sign()
     assert path.stat().st_size == before

@@ -207,11 +207,12 @@ async def test_what_was_pruned_is_overwritten_on_the_disk(store: SQLiteStore, cl
 # Checkpoints, copies, checks.
 
 
-async def test_the_log_is_moved_into_the_database_now_and_then(
-    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("when", ["CHECKPOINT_EVERY", "CHECKPOINT_QUIET"])
+async def test_the_log_is_moved_into_the_database_under_load_and_in_quiet_times(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     monkeypatch.setattr(sqlite_store, "SIGN_SECONDS", 0.01)
-    monkeypatch.setattr(sqlite_store, "CHECKPOINT_EVERY", 50)
+    monkeypatch.setattr(sqlite_store, when, 50)
     before = store.path.stat().st_size
     for _ in range(60):
         assert store.record_now(draft(), 0)
