@@ -1,0 +1,122 @@
+"""Words, expansions and the blanks between them: what the tree says, checked against the text itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from tree_sitter import Node
+
+from airlock.hooks.shell_names import words
+from airlock.hooks.shell_parts import Cwds, Flow, Parts
+from airlock.hooks.shell_words import Hole, Misread, Word, WordKind, read_word
+
+_GAP = re.compile(r"(?:(?:\\\n)*[ \t\n](?:[ \t\n]|\\\n)*)?")
+GAP_IN_LINE = re.compile(r"(?:(?:\\\n)*[ \t](?:[ \t]|\\\n)*)?")
+# A gap of line continuations alone joins what stands on both sides: that is no gap.
+_DESCRIPTOR = re.compile(r"(?:^|[ \t\n])[0-9]+$|\}$")
+_NAME_HOLE = re.compile(r"\$(?:(\w+|[?$#!@*-])|\{(\w+)\})", re.ASCII)
+_SAYING = re.compile(
+    r"\$\([ ]*cat[ ]+<<[ ]*(['\"])([\w.-]+)\1\n(.*?)^\2\n?[ \n]*\)", re.DOTALL | re.MULTILINE
+)
+
+WORDS = words(
+    """
+    word string raw_string ansi_c_string translated_string concatenation number simple_expansion
+    expansion command_substitution process_substitution arithmetic_expansion brace_expression
+    extglob_pattern regex variable_name
+    """
+)
+HOLES = words(
+    """
+    simple_expansion expansion command_substitution process_substitution arithmetic_expansion
+    """
+)
+
+
+class Reading:
+    """The words of one line, and the text around them."""
+
+    def __init__(self, source: str, parts: Parts, depth: int) -> None:
+        self.source = source
+        self.parts = parts
+        self.depth = depth
+
+    def walk(self, node: Node, cwds: Cwds) -> Flow:
+        """Any node that is a statement."""
+        raise NotImplementedError
+
+    def text(self, node: Node) -> str:
+        """The text of a node as written."""
+        return self.source[node.start_byte : node.end_byte]
+
+    def tight(self, node: Node, children: Sequence[Node], gap: re.Pattern[str] = _GAP) -> None:
+        """Nothing but blanks may lie between the children of a node."""
+        end = node.start_byte
+        for child in children:
+            if not gap.fullmatch(self.source, end, child.start_byte):
+                self.parts.doubt("text that the parser passed over")
+            end = max(end, child.end_byte)
+        if not gap.fullmatch(self.source, end, node.end_byte):
+            self.parts.doubt("text that the parser passed over")
+
+    def separate(self, children: Sequence[Node]) -> None:
+        """Two words that touch are one word for the shell."""
+        for one, two in pairwise(children):
+            if one.end_byte != two.start_byte:
+                continue
+            sign = self.source[two.start_byte : two.start_byte + 1]
+            redirects = two.type.endswith("_redirect") and sign in {"<", ">", "&"}
+            if not redirects or _DESCRIPTOR.search(self.text(one)):
+                self.parts.doubt("words that touch")
+
+    def word(self, node: Node, cwds: Cwds, *, pattern: bool = False) -> Word:
+        """The word of a node; commands inside it are walked. A pattern is matched, never passed on."""
+        start, end = node.start_byte, node.end_byte
+        try:
+            return read_word(self.source, start, end, self.holes(node, cwds), self.parts.home)
+        except Misread as reason:
+            if not pattern:
+                self.parts.doubt(str(reason))
+            return Word(raw=self.text(node), text=self.text(node), kind=WordKind.OPAQUE, plain=False)
+
+    def holes(self, node: Node, cwds: Cwds) -> list[Hole]:
+        """The expansions of a word, outermost ones only."""
+        if node.type in HOLES:
+            return [self.hole(node, cwds)]
+        return [hole for child in node.children for hole in self.holes(child, cwds)]
+
+    def hole(self, node: Node, cwds: Cwds) -> Hole:
+        """One expansion, and the walk over what it runs."""
+        start, end, text = node.start_byte, node.end_byte, self.text(node)
+        if node.type == "command_substitution":
+            self.walk(node, cwds)
+            value = self.said(node)
+            if value is not None:
+                return Hole(start=start, end=end, kind=WordKind.LITERAL, text=value)
+            return Hole(start=start, end=end, plain=True)
+        named = _NAME_HOLE.fullmatch(text)
+        if named is None:
+            self.substitutions(node, cwds)
+            return Hole(start=start, end=end)
+        name = named[1] or named[2]
+        if name in {"?", "$", "#", "!"}:
+            return Hole(start=start, end=end, kind=WordKind.NUMBER)
+        known = self.parts.home if name == "HOME" else cwds[0] if name == "PWD" and len(cwds) == 1 else ""
+        if known:
+            return Hole(start=start, end=end, kind=WordKind.LITERAL, text=known)
+        return Hole(start=start, end=end, plain=True)
+
+    def said(self, node: Node) -> str | None:
+        """The value of `$(cat <<'END' …)`, which is its text; None for any other substitution."""
+        found = _SAYING.fullmatch(self.text(node))
+        return found[3].rstrip("\n") if found else None
+
+    def substitutions(self, node: Node, cwds: Cwds) -> None:
+        """Walk the commands inside an expansion or a test."""
+        for child in node.named_children:
+            if child.type in {"command_substitution", "process_substitution"}:
+                self.walk(child, cwds)
+            else:
+                self.substitutions(child, cwds)
