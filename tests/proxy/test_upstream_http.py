@@ -1,0 +1,346 @@
+"""Upstreams behind a URL: an SDK server over Streamable HTTP in both eras, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import ipaddress
+import json
+import os
+import ssl
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airlock.config import ProviderConfig, Secret
+from airlock.errors import WireError
+from airlock.proxy.link import Facing
+from support.upstreams import LEGACY, MODERN, call, request, running
+
+pytestmark = pytest.mark.anyio
+
+SERVER = Path(__file__).parents[1] / "fixtures" / "sdk_server.py"
+EITHER = pytest.mark.parametrize("facing", [LEGACY, MODERN], ids=["legacy", "modern"])
+
+
+def start(*args: str) -> tuple[subprocess.Popen[bytes], int]:
+    process = subprocess.Popen([sys.executable, str(SERVER), *args], stdout=subprocess.PIPE)
+    assert process.stdout
+    return process, int(process.stdout.readline())
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def port() -> Any:
+    process, number = start()
+    yield number
+    end(process)
+
+
+def provider(port: int, path: str = "mcp", **more: Any) -> ProviderConfig:
+    more.setdefault("type", "http")
+    return ProviderConfig(name="web", url=f"http://127.0.0.1:{port}/{path}", **more)
+
+
+def headers_seen(result: Any) -> dict[str, str]:
+    found: dict[str, str] = json.loads(result["content"][0]["text"])
+    return found
+
+
+@EITHER
+async def test_calls_and_progress_work_in_the_clients_era(port: int, facing: Facing) -> None:
+    async with running(provider(port), facing) as (upstream, _):
+        assert upstream.state.era == facing.era
+        assert upstream.state.server_info["name"] == "sdk"
+        assert json.loads((await call(upstream, "echo", a=[1, None]))["content"][0]["text"]) == {
+            "a": [1, None]
+        }
+        seen: list[Any] = []
+        done = asyncio.get_running_loop().create_future()
+        upstream.request("tools/call", {"name": "progress"}, done.set_result, seen.append)
+        async with asyncio.timeout(20):
+            assert "result" in await done
+        assert [one["message"] for one in seen] == ["step 1", "step 2", "step 3"]
+
+
+@EITHER
+async def test_only_the_headers_of_the_config_are_sent(port: int, facing: Facing) -> None:
+    async with running(provider(port, headers={"X-Key": Secret("v")}), facing) as (upstream, _):
+        sent = headers_seen(await call(upstream, "headers"))
+        assert sent["x-key"] == "v"
+        assert sent["mcp-protocol-version"] == facing.protocol_version
+        assert "authorization" not in sent
+        assert "cookie" not in sent
+
+
+async def test_a_modern_call_mirrors_method_name_and_marked_arguments(port: int) -> None:
+    async with running(provider(port), MODERN) as (upstream, _):
+        listed = await request(upstream, "tools/list", {})
+        assert "bad" not in [tool["name"] for tool in listed["result"]["tools"]]
+        sent = headers_seen(await call(upstream, "headers", region="é"))
+        assert sent["mcp-method"] == "tools/call"
+        assert sent["mcp-name"] == "headers"
+        assert sent["mcp-param-region"] == "=?base64?w6k=?="
+
+
+async def test_a_legacy_listing_is_not_touched(port: int) -> None:
+    async with running(provider(port), LEGACY) as (upstream, _):
+        listed = await request(upstream, "tools/list", {})
+        assert "bad" in [tool["name"] for tool in listed["result"]["tools"]]
+
+
+async def test_an_elicitation_comes_through_and_its_answer_goes_back(port: int) -> None:
+    async with running(provider(port), LEGACY) as (upstream, listener):
+        asking = asyncio.create_task(call(upstream, "ask"))
+        await listener.until(lambda: listener.asks)
+        upstream.respond(listener.asks[0][0], {"result": {"action": "decline"}})
+        assert json.loads((await asking)["content"][0]["text"])["action"] == "decline"
+
+
+async def test_two_megabytes_pass_and_what_is_over_the_limit_is_an_error(port: int) -> None:
+    async with running(provider(port), LEGACY) as (upstream, _):
+        assert len((await call(upstream, "huge", bytes=2_000_000))["content"][0]["text"]) > 2_000_000
+    for facing in (LEGACY, MODERN):
+        async with running(provider(port), facing, limit=100_000) as (upstream, _):
+            params = {"name": "huge", "arguments": {"bytes": 300_000}}
+            assert "error" in await request(upstream, "tools/call", params)
+            assert await call(upstream, "echo")
+
+
+async def test_what_cannot_be_written_is_refused_at_once(port: int) -> None:
+    async with running(provider(port)) as (upstream, _):
+        with pytest.raises(WireError):
+            upstream.request("tools/call", {"name": float("inf")}, lambda _: None)
+
+
+@EITHER
+async def test_a_wrong_token_says_where_to_look(facing: Facing) -> None:
+    process, number = await asyncio.to_thread(start, "sesame")
+    try:
+        async with running(provider(number), facing, ready=False) as (upstream, _):
+            assert "HTTP 401 Unauthorized: check the `headers` of this provider" in upstream.state.reason
+        right = {"Authorization": Secret("Bearer sesame")}
+        async with running(provider(number, headers=right), facing) as (upstream, _):
+            assert await call(upstream, "echo")
+    finally:
+        end(process)
+
+
+@EITHER
+async def test_a_wrong_path_says_where_to_look(port: int, facing: Facing) -> None:
+    async with running(provider(port, "nowhere"), facing, ready=False) as (upstream, _):
+        assert "HTTP 404 Not Found: check its `url`" in upstream.state.reason
+
+
+@pytest.mark.parametrize("kind", ["http", "sse"])
+async def test_a_server_that_is_not_there_is_named(kind: Any) -> None:
+    async with running(provider(1, type=kind), ready=False) as (upstream, _):
+        assert upstream.state.reason.startswith("cannot talk to http://127.0.0.1:1: ")
+
+
+async def test_a_session_that_the_server_forgot_is_begun_anew_and_nothing_repeated() -> None:
+    process, number = await asyncio.to_thread(start)
+    try:
+        async with running(provider(number)) as (upstream, listener):
+            assert await call(upstream, "echo")
+            forget = urllib.request.Request(f"http://127.0.0.1:{number}/forget", method="POST")
+            (await asyncio.to_thread(urllib.request.urlopen, forget, timeout=20)).close()
+            reply = await request(upstream, "tools/call", {"name": "echo"})
+            assert "error" in reply
+            await listener.until(lambda: listener.phases.count("ready") == 2)
+            assert await call(upstream, "echo")
+    finally:
+        end(process)
+
+
+async def test_a_server_that_dies_in_a_call_fails_it() -> None:
+    process, number = await asyncio.to_thread(start)
+    try:
+        async with running(provider(number)) as (upstream, listener):
+            asking = asyncio.create_task(request(upstream, "tools/call", {"name": "ask"}))
+            await listener.until(lambda: listener.asks)
+            end(process)
+            assert "error" in await asking
+            reply = (
+                await request(upstream, "tools/call", {"name": "echo"})
+                if upstream.state.phase == "ready"
+                else {}
+            )
+            assert "result" not in reply
+            await listener.until(lambda: "broken" in listener.phases)
+            assert listener.withdrawals
+    finally:
+        end(process)
+
+
+@asynccontextmanager
+async def raw_server(
+    answer: Callable[[dict[str, Any]], tuple[str, bytes] | None],
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """An HTTP server of our own that says whatever it likes; None means: never answer."""
+    heads: list[bytes] = []
+    hanging = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            heads.append(head)
+            length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
+            body = await reader.readexactly(int(length[0].split(b":")[1])) if length else b""
+            said = answer(json.loads(body)) if body else ("text/plain", b"")
+            if said is None:
+                await hanging.wait()
+                return
+            kind, data = said
+            status = b"200 OK" if data else b"405 Method Not Allowed"
+            start = f"content-type: {kind}\r\ncontent-length: {len(data)}\r\nconnection: close\r\n\r\n"
+            writer.write(b"HTTP/1.1 " + status + b"\r\n" + start.encode() + data)
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield server.sockets[0].getsockname()[1], heads
+    finally:
+        hanging.set()
+        server.close()
+        await server.wait_closed()
+
+
+def legacy_hello(frame: dict[str, Any]) -> tuple[str, bytes]:
+    result = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {}}
+    return "application/json", json.dumps(
+        {"jsonrpc": "2.0", "id": frame.get("id"), "result": result}
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ("application/json", b'{"jsonrpc":"2.0","id":%d,"result":{"a":NaN}}'),
+        ("application/json", b'{"jsonrpc":"2.0","id":%d,"result":{"a":1e999}}'),
+        ("application/json", b"rubbish %d"),
+        ("text/html", b"<html>%d"),
+        ("text/event-stream", b"data: rubbish %d\n\n"),
+        ("text/event-stream", b": nothing %d\n\n"),
+    ],
+)
+async def test_an_answer_that_is_not_acceptable_fails_its_call(said: tuple[str, bytes]) -> None:
+    def answer(frame: dict[str, Any]) -> tuple[str, bytes]:
+        if frame["method"] != "tools/call":
+            return legacy_hello(frame)
+        return said[0], said[1] % frame["id"]
+
+    async with raw_server(answer) as (number, _), running(provider(number)) as (upstream, _listener):
+        assert "error" in await request(upstream, "tools/call", {"name": "x"})
+        assert upstream.state.phase == "ready"
+
+
+async def test_a_call_that_never_ends_ends_at_the_limit_and_others_go_on() -> None:
+    def answer(frame: dict[str, Any]) -> tuple[str, bytes] | None:
+        hangs = (frame.get("params") or {}).get("name") == "hang"
+        return None if hangs else legacy_hello(frame)
+
+    slow = {"timeout_ms": 200}
+    async with raw_server(answer) as (number, _), running(provider(number, **slow)) as (upstream, _listener):
+        hanging = asyncio.create_task(request(upstream, "tools/call", {"name": "hang"}))
+        assert "result" in await request(upstream, "tools/call", {"name": "quick"})
+        assert "no answer to `tools/call` within 0.2 s" in (await hanging)["error"]["message"]
+
+
+async def test_a_redirect_to_another_origin_is_not_followed_with_our_headers() -> None:
+    taken: list[str] = []
+
+    def steal(frame: dict[str, Any]) -> tuple[str, bytes]:
+        taken.append(frame["method"])
+        return legacy_hello(frame)
+
+    async with raw_server(steal) as (thief, heads):
+
+        async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            place = (
+                f"location: http://127.0.0.1:{thief}/mcp\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            )
+            writer.write(b"HTTP/1.1 307 Temporary Redirect\r\n" + place.encode())
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(redirect, "127.0.0.1", 0)
+        number = server.sockets[0].getsockname()[1]
+        secret = {"Authorization": Secret("Bearer mine")}
+        async with running(provider(number, headers=secret), ready=False) as (upstream, _):
+            assert "Redirect to" in upstream.state.reason
+        server.close()
+        await server.wait_closed()
+    assert taken == []
+    assert heads == []
+
+
+async def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with raw_server(legacy_hello) as (number, heads):
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{number}")
+        monkeypatch.setenv("NO_PROXY", "")
+        named = ProviderConfig(name="web", type="http", url="http://mcp.example.invalid/mcp")
+        async with running(named) as (upstream, _):
+            assert upstream.state.phase == "ready"
+        assert heads[0].startswith(b"POST http://mcp.example.invalid/mcp HTTP/1.1")
+
+
+def own_certificate(folder: Path) -> Path:
+    """A certificate for 127.0.0.1 that nobody knows, with its key, in one file."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = dt.datetime.now(dt.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now).not_valid_after(now + dt.timedelta(days=1))
+    builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain)
+    path = folder / "certificate.pem"
+    path.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(encoding) + private)
+    return path
+
+
+async def test_an_unknown_certificate_is_refused_until_ssl_cert_file_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = own_certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    async with raw_server(legacy_hello, tls) as (number, heads):
+        secure = ProviderConfig(name="web", type="http", url=f"https://127.0.0.1:{number}/mcp")
+        async with running(secure, ready=False) as (upstream, _):
+            assert "SSL_CERT_FILE" in upstream.state.reason
+        assert heads == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        async with running(secure) as (upstream, _):
+            assert upstream.state.phase == "ready"
+
+
+def test_starting_without_an_http_upstream_loads_no_http_client() -> None:
+    code = "import sys, airlock.proxy.factory, airlock.proxy.upstream_stdio, airlock.proxy.upstream_http\n"
+    code += "bad = {'mcp', 'mcp_types', 'httpx2', 'pydantic', 'anyio', 'starlette'} & set(sys.modules)\n"
+    code += "sys.exit(f'loaded: {bad}' if bad else 0)"
+    environment = {"PATH": os.environ["PATH"]}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30, env=environment)
