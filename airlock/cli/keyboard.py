@@ -35,7 +35,7 @@ _NAMES = {
     "\x15": "ctrl-u",
 }
 
-_KEY = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1bO.|\x1b|.", re.DOTALL)
+_KEY = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO.|\x1b|.", re.DOTALL)
 
 
 def keys_of(text: str) -> list[str]:

@@ -20,7 +20,7 @@ from airlock.model import ApprovalRequest, Kind, Risk, Status
 from airlock.visible import bounded, visible, visible_lines
 
 WHOLE = 64 * 1024
-"""Arguments with more characters than this are cut, and the cut is stated (decisions.md 30)."""
+"""Arguments with more bytes than this are cut, and the cut is stated (decisions.md 30)."""
 
 HEAD, TAIL = 32 * 1024, 16 * 1024
 _BLANKS, _SPACES = 4, 48
@@ -160,11 +160,12 @@ def arguments(
         value: Any = json.loads(request.arguments)
     except ValueError:
         value = request.arguments
-    lines = [row for diff in diffs for row in _diff(diff)]
-    lines += _value(value)
-    if sum(len(text_of(row)) for row in lines) <= WHOLE or full:
-        return lines
-    return _cut(lines, request)
+    changed = [row for diff in diffs for row in _diff(diff)]
+    lines = list(_value(value))
+    if full:
+        return [*changed, *lines]
+    whole = len(request.arguments.encode()) <= WHOLE
+    return [*_cut_diff(changed), *(lines if whole else _cut(lines, request))]
 
 
 def _value(value: Any) -> Iterator[Line]:
@@ -245,6 +246,15 @@ def _diff(change: FileChange) -> Iterator[Line]:
         end = () if row.endswith("\n") or row.startswith("@") else (span("⟨no line end⟩", Tone.MARK),)
         shown = "⇥   ".join(visible(piece) for piece in body.split("\t"))
         yield (span("  "), gutter, *marked(shown, tones.get(row[:1], Tone.PLAIN)), *end)
+
+
+def _cut_diff(changed: list[Line]) -> list[Line]:
+    """A diff helps reading: a very long one ends early, and says so. The arguments follow in any case."""
+    kept = list(_taken(changed, HEAD))
+    if len(kept) == len(changed):
+        return changed
+    left = len(changed) - len(kept)
+    return [*kept, line(span(f"  ✂ the diff has {left} more lines; the arguments follow", Tone.WARN))]
 
 
 def _cut(lines: list[Line], request: ApprovalRequest) -> list[Line]:
