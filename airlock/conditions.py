@@ -48,12 +48,13 @@ class Condition:
             values = self.path.values(frame.arguments)
         except WrongType:
             return []
-        wanted = [root.path for root in self.folders]
+        wanted: list[str] = []
         for value in values:
             for one in value if isinstance(value, list) else [value]:
                 found = spellings(one, frame.base) if isinstance(one, str) else ""
                 wanted += () if isinstance(found, str) else found
-        return wanted
+        # Where there is nothing to compare with them, the folders need no resolving either.
+        return [*(root.path for root in self.folders), *wanted] if wanted else []
 
 
 @dataclass(slots=True, kw_only=True)
@@ -120,10 +121,12 @@ class _Builder:
         plain = frozenset((kind, one) for kind, one in choices if kind is not LIST and kind is not OBJECT)
         deep = [(kind, one) for kind, one in choices if kind is LIST or kind is OBJECT]
 
+        misfit = f"is not {kinds.copy().pop()}" if len(kinds) == 1 else "is of another type than the values"
+
         def test(value: Any, _: Frame) -> Holds:
             kind = type_of(value)
             if kind not in kinds:
-                return "is of another type than the values of `in`"
+                return misfit
             if kind is LIST or kind is OBJECT:
                 return any(kind is other and same(value, one) for other, one in deep)
             return (kind, value) in plain

@@ -105,3 +105,38 @@ def listed(policy: Policy, tool: str, agent: str = AGENT) -> Effect | None:
     """The effect with which a tool is listed."""
     kind, provider, name = read_tool(tool)
     return policy.listing(agent, Kind(kind), provider, name)
+
+
+STORY = """
+providers:
+  git: {type: stdio, command: git-server}
+  pay: {type: stdio, command: pay-server}
+  docs: {type: stdio, command: docs-server}
+people: {alice: {local: alice}, bob: {local: bob}, carol: {local: carol}}
+profiles:
+  readonly: {allow: ["*/read_*", "*/get_*"]}
+  careful: {extends: [readonly], deny: ["git/git_reset"]}
+agents:
+  bot:
+    extends: [careful]
+    allow: ["git/git_status", "pay/*", "bash/git", "bash/ls", "resource:docs/**", "!resource:docs/file:///secret/**"]
+    ask: ["git/*", "!git/git_status", "bash/curl"]
+    deny: ["bash/rm", "resource:docs/file:///etc/**"]
+  other: {}
+rules:
+  - {id: big, tool: pay/transfer, effect: ask, args: {amount: {gt: 100}}, reason: big payments need a person,
+     risk: medium, timeout: 10m, reuse: 5m, quorum: 2, approvers: [alice, bob], redact: [iban]}
+  - {id: abroad, tool: pay/transfer, effect: ask, args: {country: {not_in: [DE, FR]}}, risk: high,
+     timeout: 2m, reuse: 1m, approvers: [carol], redact: [note]}
+  - {id: never, tool: pay/transfer, effect: deny, args: {to: eve}}
+  - {id: seen, tool: pay/*, effect: allow, redact: [pin]}
+"""
+"""A policy with lists, profiles, exceptions, kinds and terms for the agent `bot`."""
+
+RATED = """
+providers: {pay: builtin}
+agents: {bot: {}, other: {}}
+rules:
+  - {id: few, tool: pay/x, effect: allow, rate: 3/1m}
+"""
+"""A policy with one allow that holds three times a minute."""
