@@ -335,6 +335,10 @@ class Gate(Desk):
         """The caller went away: its question stays decidable for the grace."""
         await self._endings.leave(waiting, cancel=False)
 
+    async def tidy(self) -> int:
+        """Write down every question whose time is over; how many there were."""
+        return await self._endings.sweep()
+
     # -- afterwards ----------------------------------------------------------------------------------
 
     async def complete(self, proceed: Proceed, outcome: Outcome, *, error: str = "") -> None:

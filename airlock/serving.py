@@ -6,16 +6,22 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from airlock import runtime, state
 from airlock.config import Config
-from airlock.errors import AirlockError, UsageError
+from airlock.errors import AirlockError, StoreError, UsageError
+from airlock.ids import now_ms
 from airlock.policy import Policy
 from airlock.reload import Waiting, Watcher
 
 log = logging.getLogger(__name__)
+
+TIDY_SECONDS = 15.0
+DAY_SECONDS = 86_400
 
 OnPolicy = Callable[[], None]
 
@@ -33,6 +39,7 @@ async def serve_stdio(explicit: Path | None, agent: str) -> int:
     async with (
         runtime.opened(config, road="stdio", agent=agent) as opened,
         watched(opened, located, listeners),
+        beside(tend(opened, sweep=False)),
     ):
         return await serve(config, opened.gate, agent, state=state.state_dir(), on_policy=listeners.append)
 
@@ -45,7 +52,11 @@ async def serve_gateway(explicit: Path | None, *, host: str | None = None, port:
     _check_exposure(config, host)
     _warn(config)
     listeners: list[OnPolicy] = []
-    async with runtime.opened(config, road="gateway") as opened, watched(opened, located, listeners):
+    async with (
+        runtime.opened(config, road="gateway") as opened,
+        watched(opened, located, listeners),
+        beside(tend(opened, sweep=True)),
+    ):
         return await _listen(opened, host, config.server.port if port is None else port, listeners)
 
 
@@ -93,6 +104,35 @@ async def serve_refusal(error: AirlockError) -> int:
     return await serve_config_error(error)
 
 
+async def tend(opened: runtime.Runtime, *, sweep: bool) -> None:
+    """Keep house until cancelled: prune old history once a day and, in the gateway, end what has expired."""
+    pruned_at = 0.0
+    while True:
+        await asyncio.sleep(TIDY_SECONDS)
+        try:
+            if sweep:
+                await opened.gate.tidy()
+            if opened.gate.config.audit.retention_days and time.monotonic() - pruned_at > DAY_SECONDS:
+                pruned_at = time.monotonic()
+                await opened.store.prune(
+                    now_ms() - opened.gate.config.audit.retention_days * DAY_SECONDS * 1000
+                )
+        except StoreError as error:
+            log.warning("cannot tidy the database: %s", error)
+
+
+@contextlib.asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run something while the context lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
 @contextlib.asynccontextmanager
 async def watched(
     opened: runtime.Runtime, located: state.Located, listeners: list[OnPolicy]
@@ -119,13 +159,8 @@ async def watched(
         path=located.path,
         found=located.found,
     )
-    task = asyncio.create_task(watcher.run(), name="airlock-reload")
-    try:
+    async with beside(watcher.run()):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def _report(what: AirlockError | Waiting) -> None:
