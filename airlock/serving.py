@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -106,17 +107,16 @@ async def serve_refusal(error: AirlockError) -> int:
 
 async def tend(opened: runtime.Runtime, *, sweep: bool) -> None:
     """Keep house until cancelled: prune old history once a day and, in the gateway, end what has expired."""
-    pruned_at = 0.0
+    pruned_at = -math.inf
     while True:
         await asyncio.sleep(TIDY_SECONDS)
         try:
             if sweep:
                 await opened.gate.tidy()
-            if opened.gate.config.audit.retention_days and time.monotonic() - pruned_at > DAY_SECONDS:
+            days = opened.gate.config.audit.retention_days
+            if days and time.monotonic() - pruned_at > DAY_SECONDS:
                 pruned_at = time.monotonic()
-                await opened.store.prune(
-                    now_ms() - opened.gate.config.audit.retention_days * DAY_SECONDS * 1000
-                )
+                await opened.store.prune(now_ms() - days * DAY_SECONDS * 1000)
         except StoreError as error:
             log.warning("cannot tidy the database: %s", error)
 
