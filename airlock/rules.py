@@ -246,7 +246,8 @@ class RuleCompiler:
         except CelError as error:
             self._wrong(rule, key, str(error), error.hint)
             return None
-        for name in expression.reading.unguarded:
+        given = {str(text).partition(".")[0].partition("[")[0] for text in rule.args}
+        for name in (name for name in expression.reading.unguarded if name not in given):
             message = (
                 f"`args.{name}` is read without `has(args.{name})`: when it is missing, {_missing(rule, key)}"
             )

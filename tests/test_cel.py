@@ -292,6 +292,11 @@ def test_a_field_that_is_read_unasked_is_warned_about(text: str, warned: list[st
     assert all("the rule does not match" in str(one) for one in policy.warnings)
 
 
+def test_a_field_that_a_condition_asks_for_is_no_reason_to_warn() -> None:
+    rule = "args: {amount: {gt: 1}}\nwhen: \"args.amount < 5 && args.to == 'a'\""
+    assert ["`args.to`" in str(one) for one in rule_policy(rule).warnings] == [True]
+
+
 def test_a_wrong_expression_is_reported_with_its_line() -> None:
     with pytest.raises(ConfigError) as caught:
         rule_policy('when: "args.a.map(x, x) == []"')
