@@ -126,7 +126,7 @@ class Writer:
 
     def _provider(self, one: Planned) -> list[str]:
         server, name = one.server, one.name
-        lines = [f"  {name}:"]
+        lines = [f"  {_key(name)}:"]
         if one.problem:
             lines.insert(0, f"  # {_comment(one.problem)}")
         lines.append(f"    type: {server.type}")
@@ -212,13 +212,27 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=True)
 
 
+def _key(name: str) -> str:
+    """A name as a YAML key: bare where every reader takes it for text."""
+    plain = re.fullmatch(r"[a-z][a-z0-9-]*", name) and name not in {
+        "y",
+        "n",
+        "yes",
+        "no",
+        "on",
+        "off",
+        "null",
+    }
+    return name if plain and name not in {"true", "false"} else _quoted(name)
+
+
 def _comment(text: str) -> str:
     return " ".join(text.split())[:160].encode("ascii", "replace").decode()
 
 
 def _agent(agent: str, providers: list[Planned], *, basics: bool) -> list[str]:
     allowed = [f"{one.name}/{tool}" for one in providers for tool in one.allowed]
-    lines = ["agents:", f"  {agent}:"]
+    lines = ["agents:", f"  {_key(agent)}:"]
     if basics:
         lines.append("    extends: [claude-code-basics]   # its harmless housekeeping tools")
     if not providers:
