@@ -357,9 +357,13 @@ class Gate(Desk):
 
     def complete_now(self, proceed: Proceed, outcome: Outcome, *, error: str = "") -> bool:
         """`complete` without waiting; False when `complete` has to."""
-        controls = self._store.controls_now()
+        return self.complete_all_now([(proceed, outcome, error)])
+
+    def complete_all_now(self, ended: Sequence[tuple[Proceed, Outcome, str]]) -> bool:
+        """`complete_now` for several calls, in one transaction."""
+        drafts = [self._scribe.completed(*one) for one in ended]
         try:
-            return self._store.record_now(self._scribe.completed(proceed, outcome, error), controls.revision)
+            return self._store.record_all_now(drafts, self._store.controls_now().revision)
         except AirlockError:
             return False
 

@@ -166,6 +166,10 @@ class Store(Protocol):
         """
         ...
 
+    def record_all_now(self, drafts: Sequence[Draft], controls: int) -> bool:
+        """`record_now` for several plain events, in order and in one transaction."""
+        ...
+
     async def record(self, drafts: Sequence[Draft], controls: int | None = None) -> None:
         """Commit plain events in order, together with what others record at that moment."""
         ...

@@ -71,6 +71,7 @@ class Calls:
         """What to do when an upstream wants input first; set by the one who can ask the client."""
         self.log_level = ""
         self._leaving = False
+        self._ended: list[tuple[Proceed, Outcome, str]] = []
 
     # -- what the client asks for --------------------------------------------------------------------
 
@@ -274,7 +275,7 @@ class Calls:
         self.forward(errand, proceed)
 
     def replied(self, errand: Errand, proceed: Proceed, reply: Reply) -> None:
-        """The upstream's answer: to the client as it is, once it is on record."""
+        """The upstream's answer, to the client as it is."""
         exchange = errand.exchange
         if errand.on_hold is not None:
             errand.on_hold(reply)
@@ -294,9 +295,16 @@ class Calls:
         self._client.answer(exchange, reply_for(self._client.era or "legacy", era, errand.method, reply))
 
     def complete(self, proceed: Proceed, outcome: Outcome, error: str = "") -> None:
-        """Record how it came out, at once where that can be done."""
-        if not self._gate.complete_now(proceed, outcome, error=error):
-            self._client.finish(self._gate.complete(proceed, outcome, error=error))
+        """Record how it came out: right after the answers that leave now, all of them together."""
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._record)
+        self._ended.append((proceed, outcome, error))
+
+    def _record(self) -> None:
+        ended, self._ended = self._ended, []
+        if ended and not self._gate.complete_all_now(ended):
+            for proceed, outcome, error in ended:
+                self._client.finish(self._gate.complete(proceed, outcome, error=error))
 
     # -- refusals ------------------------------------------------------------------------------------
 
@@ -388,6 +396,7 @@ class Calls:
         for exchange in list(self._client.open.values()):
             self._client.drop(exchange)
             self._stop(exchange, "the client is gone")
+        self._record()
 
 
 class _Ticker:

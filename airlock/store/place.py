@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from airlock.ports import Draft
@@ -25,8 +26,8 @@ class Place:
         self._version = _UNKNOWN
         self._tail = Tail(revision=0, seq=0, hash=b"")
 
-    def commit(self, draft: Draft, controls: int) -> bool:
-        """Commit the event, or Stale; False when somebody is in the way right now."""
+    def commit(self, drafts: Sequence[Draft], controls: int) -> bool:
+        """Commit the events, or Stale; False when somebody is in the way right now."""
         if not self._lock.try_acquire():
             return False
         cursor = self._cursor
@@ -38,7 +39,8 @@ class Place:
                 self._tail = read_tail(cursor)
             self._tail.check(controls)
             self._version = _UNKNOWN
-            append(cursor, self._tail, draft)
+            for draft in drafts:
+                append(cursor, self._tail, draft)
             cursor.execute("COMMIT")
             self._version = version
         except sqlite3.Error as error:

@@ -123,9 +123,13 @@ class SQLiteStore:
 
     def record_now(self, draft: Draft, controls: int) -> bool:
         """Commit one plain event here and now if nobody is in the way; False when it was not tried."""
+        return self.record_all_now((draft,), controls)
+
+    def record_all_now(self, drafts: Sequence[Draft], controls: int) -> bool:
+        """The same for several, in order and in one transaction."""
         if self._closed:
             raise StoreError("the store is closed")
-        if self._power or not self._place.commit(draft, controls):
+        if self._power or not self._place.commit(drafts, controls):
             return False
         self._count(1)
         return True
