@@ -81,17 +81,17 @@ class Policy:
 
     def needs(self, call: Call) -> Needs:
         """The facts that `evaluate` needs for this call; usually none."""
-        rates: dict[str, RateUse] = {}
-        paths: dict[str, None] = {}
         if not self.knows(call.agent):
             return _NO_NEEDS
+        if not call.parts and not self._selector.of(call).needy:
+            return _NO_NEEDS
+        rates: dict[str, RateUse] = {}
+        paths: dict[str, None] = {}
         for selection, frame in self.frames(call, Facts(now=0)):
             rates |= {limit.scope: limit for limit in selection.limits}
             if selection.has_paths:
                 paths |= dict.fromkeys(_paths(selection, frame))
-        if not rates and not paths:
-            return _NO_NEEDS
-        return Needs(rates=tuple(rates.values()), paths=tuple(paths))
+        return Needs(rates=tuple(rates.values()), paths=tuple(paths)) if rates or paths else _NO_NEEDS
 
     def frames(self, call: Call, facts: Facts) -> list[tuple[Selection, Frame]]:
         """What is judged: each part of the call, or the call itself, with the rules that name it."""
@@ -131,11 +131,12 @@ class Policy:
         """Join the parts: the strictest decides, and all rules of that effect bring their terms."""
         outcomes = [settle(*_enforced(one)) for one in all_findings]
         effect = max((effect for effect, _ in outcomes), key=lambda one: one.strictness)
-        first = next(f for f, (e, _) in zip(all_findings, outcomes, strict=True) if e is effect)
+        place = next(number for number, (one, _) in enumerate(outcomes) if one is effect)
+        first, its_own = all_findings[place], outcomes[place][1]
         deciding = [hit for e, hits in outcomes if e is effect for hit in hits]
         winner = min(deciding, key=lambda hit: (hit[0].rule.id, hit[1])) if deciding else None
         # A part that no rule names is denied on its own, whatever another part's deny rule says.
-        unnamed = effect is Effect.DENY and not outcomes[all_findings.index(first)][1]
+        unnamed = effect is Effect.DENY and not its_own
         return Decision(
             effect=effect,
             tool=first.selection.tool,

@@ -52,6 +52,11 @@ class Selection:
     alone: tuple[int, ...] = ()
     decisions: dict[tuple[int, ...], Decision] = field(default_factory=dict)
 
+    @property
+    def needy(self) -> bool:
+        """True when a decision needs more facts than the time."""
+        return self.has_paths or bool(self.limits)
+
     def frame(self, call: Call, part: Part | None, facts: Facts) -> Frame:
         """What the conditions look at for this call, or for this part of it."""
         cwd = call.origin.cwd

@@ -386,6 +386,15 @@ def test_the_folder_of_a_rule_may_be_a_symlink_itself() -> None:
     assert under("/tmp/project", "/tmp/other", links=links) == NO
 
 
+def test_where_the_file_system_folds_names_so_do_rules_that_restrict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airlock.within._FOLDS", True)
+    deny = rule_policy("args: {path: {under: /srv/secret}}", effect="deny", before='allow: ["bash/*"]')
+    allow = rule_policy("args: {path: {under: /srv/secret}}")
+    for path in ("/srv/SECRET/key", "/SRV/secret/key"):
+        assert effect_of(deny, "bash/cat", {"path": path}) is Effect.DENY
+        assert effect_of(allow, "bash/cat", {"path": path}) is Effect.DENY
+
+
 def test_a_path_that_cannot_be_resolved_is_an_error() -> None:
     assert under("/srv/data", "broken/a", cwd="/srv", links={"/srv/broken": None}) == ERROR
     call = call_of("bash/cat", {"path": "a"}, cwd="/srv/data")
