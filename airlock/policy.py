@@ -83,13 +83,13 @@ class Policy:
         """The facts that `evaluate` needs for this call; usually none."""
         if not self.knows(call.agent):
             return _NO_NEEDS
-        if not call.parts and not self._selector.of(call).needy:
+        if not call.parts and not self._selector.of(call).needy(call.arguments):
             return _NO_NEEDS
         rates: dict[str, RateUse] = {}
         paths: dict[str, None] = {}
         for selection, frame in self.frames(call, Facts(now=0)):
             rates |= {limit.scope: limit for limit in selection.limits}
-            if selection.has_paths:
+            if selection.path_names:
                 paths |= dict.fromkeys(_paths(selection, frame))
         return Needs(rates=tuple(rates.values()), paths=tuple(paths)) if rates or paths else _NO_NEEDS
 

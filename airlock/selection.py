@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from airlock.arguments import Member
 from airlock.config import Config, PatternLine, PatternLists, ProviderConfig
 from airlock.frame import Facts, Frame, Holds
 from airlock.grouping import Group, group
@@ -46,16 +47,15 @@ class Selection:
     sets: Mapping[str, PatternSet] = NOTHING
     limits: tuple[RateUse, ...] = ()
     fields: frozenset[str] | None = None
-    has_paths: bool = False
+    path_names: frozenset[str] = frozenset()
     plain: bool = False
     groups: tuple[Group, ...] = ()
     alone: tuple[int, ...] = ()
     decisions: dict[tuple[int, ...], Decision] = field(default_factory=dict)
 
-    @property
-    def needy(self) -> bool:
-        """True when a decision needs more facts than the time."""
-        return self.has_paths or bool(self.limits)
+    def needy(self, arguments: Mapping[str, Any]) -> bool:
+        """True when a decision about these arguments needs more facts than the time."""
+        return bool(self.limits) or not self.path_names.isdisjoint(arguments)
 
     def frame(self, call: Call, part: Part | None, facts: Facts) -> Frame:
         """What the conditions look at for this call, or for this part of it."""
@@ -137,7 +137,7 @@ class Selector:
             sets=_sets(candidates),
             limits=tuple(one.limit for one in candidates if one.limit is not None),
             fields=_fields(candidates),
-            has_paths=any(condition.folders for one in candidates for condition in one.rule.conditions),
+            path_names=_path_names(candidates),
             plain=not any(one.rule.conditional for one in candidates),
             groups=groups,
             alone=tuple(number for number in range(len(candidates)) if number not in grouped),
@@ -187,6 +187,16 @@ def _judge(rule: Rule) -> Callable[[Frame], Holds] | None:
 
 def _strictest_first(candidate: Candidate) -> tuple[int, str]:
     return -candidate.rule.effect.strictness, candidate.rule.id
+
+
+def _path_names(candidates: Iterable[Candidate]) -> frozenset[str]:
+    """The arguments that `under:` looks at: without any of them no path needs resolving."""
+    return frozenset(
+        condition.path.steps[0].name
+        for one in candidates
+        for condition in one.rule.conditions
+        if condition.folders and isinstance(condition.path.steps[0], Member)
+    )
 
 
 def _sets(candidates: Iterable[Candidate]) -> Mapping[str, PatternSet]:
