@@ -10,10 +10,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from airlock import approval
 from airlock.config import Config
 from airlock.desk import Desk
 from airlock.drafts import Scribe
@@ -25,7 +23,6 @@ from airlock.ids import make_id as random_id
 from airlock.ids import now_ms
 from airlock.lobby import Lobby
 from airlock.model import (
-    ApprovalRequest,
     Call,
     Controls,
     Decision,
@@ -39,15 +36,11 @@ from airlock.model import (
     Wait,
     Waiter,
 )
+from airlock.parking import Abandoned, OnWait, Parking
 from airlock.policy import Facts, Policy
 from airlock.ports import Change, Clock, MakeId, Notifier, Store
 from airlock.questions import Questions, Spent
 from airlock.redaction import Redactor
-
-LOOK_AGAIN_S = 1.0
-"""How often a call whose approval is another waiter's to spend looks whether that one still lives."""
-
-OnWait = Callable[[Wait], None]
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +78,14 @@ class Gate(Desk):
             clock=clock,
             make_id=make_id,
             make_code=make_code,
+        )
+        self._parking = Parking(
+            store=store,
+            lobby=self._lobby,
+            scribe=scribe,
+            endings=self._endings,
+            clock=clock,
+            decide_again=self._decide_again,
         )
         super().__init__(
             store=store,
@@ -131,6 +132,9 @@ class Gate(Desk):
     async def submit(self, call: Call, *, attend: bool = True) -> Verdict:
         """Decide a call. Without `attend` a question stays open until it expires, with nobody waiting."""
         return await self._guarded(call, None, attend=attend)
+
+    async def _decide_again(self, call: Call, waiter: Waiter | None) -> Verdict:
+        return await self._guarded(call, waiter, attend=True)
 
     async def _guarded(self, call: Call, waiter: Waiter | None, *, attend: bool) -> Verdict:
         try:
@@ -251,81 +255,11 @@ class Gate(Desk):
 
         When the patience is over it refuses with `Refusal.PENDING` and keeps the question open.
         """
-        until = None if patience_ms is None else self._clock() + patience_ms
         try:
-            while True:
-                if on_wait is not None:
-                    on_wait(waiting)
-                verdict = await self._wait_once(waiting, until)
-                if not isinstance(verdict, Wait):
-                    return verdict
-                waiting = verdict
-        except asyncio.CancelledError:
-            self._spawn(self.leave(waiting))
-            raise
-
-    async def _wait_once(self, waiting: Wait, until: int | None) -> Verdict:
-        """Wait until this question is settled for this call, or turns into another question."""
-        with self._lobby.seat(waiting.request.id) as bell:
-            while True:
-                try:
-                    seen = await self._look(waiting, until)
-                except Conflict:
-                    continue
-                except AirlockError as error:
-                    log.warning("a parked call cannot read its question: %s", error)
-                    seen = self._unread(waiting)
-                if not isinstance(seen, float):
-                    return seen
-                await _until_rung(bell, seen)
-
-    async def _look(self, waiting: Wait, until: int | None) -> Verdict | float:
-        """What became of the question; or for how many seconds nothing happens unless the bell rings."""
-        request = await self._store.find(waiting.request.id)
-        if request is None:
-            return _without(waiting, Refusal.CANCELLED, "the question was removed")
-        now = self._clock()
-        match approval.status_at(request, now):
-            case Status.PENDING:
-                if until is not None and now >= until:
-                    return await self._hand_over(waiting)
-                ends = request.expires_at if until is None else min(until, request.expires_at)
-                return (ends - now) / 1000
-            case Status.APPROVED:
-                verdict = await self._guarded(waiting.call, waiting.waiter, attend=True)
-                same = isinstance(verdict, Wait) and verdict.request.status is Status.APPROVED
-                return LOOK_AGAIN_S if same else verdict
-            case Status.USED:
-                return await self._guarded(waiting.call, waiting.waiter, attend=True)
-            case Status.DENIED:
-                return await self._endings.tell_denied(waiting.call, request, waiting.waiter)
-            case status:
-                return await self._too_late(waiting, replace(request, status=status))
-
-    async def _hand_over(self, waiting: Wait) -> Refuse:
-        await self._endings.leave(waiting, cancel=False, keep=True)
-        reason = "still waiting for a person to decide: call again with the same arguments to find the answer"
-        return _without(waiting, Refusal.PENDING, reason, effect=Effect.ASK)
-
-    async def _too_late(self, waiting: Wait, request: ApprovalRequest) -> Refuse:
-        stored = await self._store.find(request.id)
-        if request.status is Status.EXPIRED and stored is not None and stored.status.live:
-            await self._endings.lapse(stored)
-        expired = request.status is Status.EXPIRED
-        kind = Refusal.EXPIRED if expired else Refusal.CANCELLED
-        reason = "nobody decided in time" if expired else "the question was withdrawn"
-        draft = self._scribe.refused(
-            waiting.call, kind, reason, rule=waiting.decision.rule, request_id=request.id
-        )
-        await self._store.record([draft])
-        return _without(waiting, kind, reason)
-
-    def _unread(self, waiting: Wait) -> Refuse | float:
-        if self._clock() < waiting.request.expires_at:
-            return LOOK_AGAIN_S
-        return _without(
-            waiting, Refusal.FAILED, "the database cannot be read, and the time to decide is over"
-        )
+            return await self._parking.wait(waiting, patience_ms=patience_ms, on_wait=on_wait)
+        except Abandoned as gone:
+            self._spawn(self.leave(gone.waiting))
+            raise asyncio.CancelledError from None
 
     async def withdraw(self, waiting: Wait) -> None:
         """The caller cancelled: its question goes, unless somebody else waits on it too."""
@@ -368,27 +302,9 @@ class Gate(Desk):
             return False
 
 
-async def _until_rung(bell: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(max(0.005, seconds)):
-            await bell.wait()
-    bell.clear()
-
-
 def _refuse(call: Call, decision: Decision) -> Refuse:
     reason = decision.reason or "denied by policy"
     return Refuse(call=call, kind=Refusal.POLICY, reason=reason, rule=decision.rule)
-
-
-def _without(waiting: Wait, kind: Refusal, reason: str, effect: Effect = Effect.DENY) -> Refuse:
-    return Refuse(
-        call=waiting.call,
-        kind=kind,
-        reason=reason,
-        effect=effect,
-        rule=waiting.decision.rule,
-        request_id=waiting.request.id,
-    )
 
 
 def _is_news(asked: Wait, waiter: Waiter | None) -> bool:

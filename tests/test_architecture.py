@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "airlock"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOOR_0 = {"errors", "words", "model"}
-FLOOR_2 = {"drafts", "lobby", "facts", "endings", "questions", "desk", "gate"}
+FLOOR_2 = {"drafts", "lobby", "facts", "endings", "questions", "desk", "parking", "gate", "joins", "hookdesk"}
 ADAPTERS = {"store", "notify", "proxy", "web"}
 PEOPLE = {"cli", "__main__", "stdiocli", "hookcli"}
 
@@ -51,7 +51,7 @@ def floor_of(place: str) -> int:
         return 2
     if place in ADAPTERS:
         return 3
-    if place in {"runtime", "serving", "listener", "inventory"}:
+    if place in {"runtime", "serving", "listener", "inventory", "hookrun"}:
         return 4
     return 5 if place in PEOPLE else 1
 

@@ -43,7 +43,7 @@ class Faulty:
 
 def break_store(gate: Gate, fails_at: int, error: Callable[[], Exception]) -> Faulty:
     faulty = Faulty(gate.store, fails_at, error)
-    for holder in (gate, gate._questions, gate._endings, gate._lobby):
+    for holder in (gate, gate._questions, gate._endings, gate._lobby, gate._parking):
         holder._store = faulty  # type: ignore[assignment]
     return faulty
 

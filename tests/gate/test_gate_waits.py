@@ -288,6 +288,19 @@ async def test_no_grant_for_a_call_of_high_risk(tmp_path: Path) -> None:
             await gate.resolve(verdict.request.code, replace(YES, grant_ms=1000))
 
 
+async def test_a_call_that_is_refused_for_a_pause_gives_its_seat_up(tmp_path: Path) -> None:
+    async with open_gate(tmp_path) as gate:
+        tasks = [await parked(gate, name="a") for _ in range(2)]
+        await gate.pause("", "local:alice")
+        await gate.resolve(tasks[0][1], YES)
+        for task, _ in tasks:
+            verdict = await ended(task)
+            assert isinstance(verdict, Refuse)
+            assert verdict.kind is Refusal.PAUSED
+        await gate.resume("", "local:alice")
+        assert isinstance(await gate.submit(call("demo/write_note", name="a")), Proceed)
+
+
 async def test_codes_and_remaining_time_survive_a_restart(tmp_path: Path) -> None:
     clock = Timekeeper()
     async with open_gate(tmp_path, clock=clock) as gate:
