@@ -116,6 +116,7 @@ class AgentConfig:
     wait: Literal["auto", "hold", "pending", "task"] = "auto"
     patience_ms: int | None = None
     mcp_names: tuple[str, ...] = ("airlock",)
+    permission_tool: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,6 +102,7 @@ def _agent(section: Section, name: str, default_profile: str) -> AgentConfig:
         wait=section.choice("wait", _WAITS, "auto") or "auto",
         patience_ms=patience(section),
         mcp_names=names or ("airlock",),
+        permission_tool=section.flag("permission_tool", default=False),
     )
 
 

@@ -47,6 +47,12 @@ AGENT: Final[Mapping[str, Key]] = {
         "`[airlock]`",
         "mcp_names: [airlock, tools]",
     ),
+    "permission_tool": Key(
+        FLAG,
+        "Show the tool `permission_prompt`, for `--permission-prompt-tool` of Claude Code.",
+        "false",
+        "permission_tool: true",
+    ),
 }
 
 RULE: Final[Mapping[str, Key]] = {
