@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airlock.errors import UpstreamError, WireError
 from airlock.model import Call, Effect, JsonObject, Kind, Outcome, Proceed, Refusal, Refuse, Wait
+from airlock.proxy.answers import Answers, asked_name, outcome_of
 from airlock.proxy.catalog import Catalog, Target
 from airlock.proxy.client import Client, Exchange
-from airlock.proxy.eras import COMPLETE, DECISION, INPUT_REQUIRED, LOG_LEVEL, REFUSED, reply_for, result_type
+from airlock.proxy.eras import COMPLETE, INPUT_REQUIRED, LOG_LEVEL, reply_for, result_type
 from airlock.proxy.link import Reply
 from airlock.proxy.router import Router
+from airlock.proxy.waiting import Ticker, patience
 from airlock.proxy.wire import INTERNAL_ERROR, INVALID_PARAMS
 
 if TYPE_CHECKING:
@@ -28,16 +30,10 @@ if TYPE_CHECKING:
 START_SECONDS: Final = 10.0
 """How long a call waits for an upstream that is starting (decisions.md 42)."""
 
-TICK_SECONDS: Final = 5.0
-"""How often a parked call shows that it lives."""
-
-AUTO_PATIENCE_MS: Final = 50_000
-PATIENT: Final = frozenset({"claude-code"})
-"""Clients that hold a call for as long as it takes (measured: docs/mcp.md)."""
+RECORD_SECONDS: Final = 0.005
+"""How long an outcome may wait for others, so that one transaction holds them all."""
 
 _TIMED_OUT: Final = re.compile(r"time(d)? ?out", re.IGNORECASE)
-
-NOT_FOUND: Final = {"legacy": -32002, "modern": INVALID_PARAMS}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,6 +63,7 @@ class Calls:
         self._gate = gate
         self._router = router
         self._catalog = catalog
+        self._answers = Answers(client)
         self.on_input_required: Callable[[Errand, Proceed, Reply], None] | None = None
         """What to do when an upstream wants input first; set by the one who can ask the client."""
         self.log_level = ""
@@ -161,8 +158,10 @@ class Calls:
     def _outgoing(self, kind: Kind, target: Target, params: JsonObject) -> JsonObject:
         """The params for the upstream: its own name for the thing, everything else as it came."""
         sent = params if kind is Kind.RESOURCE else {**params, "name": target.name}
-        if "task" in sent:  # tasks are not promised to the client, so they are not asked for
+        if "task" in sent:  # the experimental tasks of 2025-11-25 are not promised, so they are not asked for
             sent = {name: value for name, value in sent.items() if name != "task"}
+        if "inputResponses" in sent and target.upstream.state.era == "legacy":
+            sent = {name: value for name, value in sent.items() if name != "inputResponses"}
         if self.log_level and target.upstream.state.era == "modern" and self._client.era == "legacy":
             sent = {**sent, "_meta": {**_meta(sent), LOG_LEVEL: self.log_level}}
         return sent
@@ -172,7 +171,7 @@ class Calls:
 
     async def _verdict(self, errand: Errand) -> Proceed | Refuse:
         exchange = errand.exchange
-        ticker = _Ticker(exchange)
+        ticker = Ticker(exchange)
         try:
             return await self._gate.authorize(
                 errand.call, patience_ms=self._patience(), on_wait=partial(self._parked, exchange, ticker)
@@ -181,7 +180,10 @@ class Calls:
             ticker.stop()
             exchange.waiting = None
 
-    def _parked(self, exchange: Exchange, ticker: _Ticker, waiting: Wait) -> None:
+    def _patience(self) -> int | None:
+        return patience(self._gate.config, self._client.seat.principal.name, self._client.name)
+
+    def _parked(self, exchange: Exchange, ticker: Ticker, waiting: Wait) -> None:
         exchange.waiting = waiting
         if self._leaving and not exchange.over:
             self._abandon(exchange)
@@ -189,20 +191,6 @@ class Calls:
             self._give_back(exchange)
         else:
             ticker.show(waiting)
-
-    def _patience(self) -> int | None:
-        """How long a call is held before it is answered with "still waiting"; None is to the end."""
-        config = self._gate.config
-        agent = config.agents.get(self._client.seat.principal.name)
-        wait = agent.wait if agent is not None else "auto"
-        own = agent.patience_ms if agent is not None else None
-        if wait == "hold":
-            return None
-        if wait == "pending":
-            return own or 0
-        if own is not None or config.approvals.patience_ms is not None:
-            return own if own is not None else config.approvals.patience_ms
-        return None if self._client.name in PATIENT else AUTO_PATIENCE_MS
 
     def settle(self, errand: Errand, verdict: Proceed | Refuse) -> None:
         """Do what the gate said."""
@@ -258,7 +246,9 @@ class Calls:
         except (UpstreamError, WireError) as error:
             exchange.proceed = None
             self.complete(proceed, Outcome.ERROR, str(error))
-            self._unavailable(exchange, errand.kind, f"`{errand.target.provider}` cannot be reached: {error}")
+            self._answers.unavailable(
+                exchange, errand.kind, f"`{errand.target.provider}` cannot be reached: {error}"
+            )
 
     def send(
         self, exchange: Exchange, target: Target, kind: Kind, params: JsonObject, proceed: Proceed
@@ -295,9 +285,9 @@ class Calls:
         self._client.answer(exchange, reply_for(self._client.era or "legacy", era, errand.method, reply))
 
     def complete(self, proceed: Proceed, outcome: Outcome, error: str = "") -> None:
-        """Record how it came out: right after the answers that leave now, all of them together."""
+        """Record how it came out: a moment after the answer, together with others that end then."""
         if not self._ended:
-            asyncio.get_running_loop().call_soon(self._record)
+            asyncio.get_running_loop().call_later(RECORD_SECONDS, self._record)
         self._ended.append((proceed, outcome, error))
 
     def _record(self) -> None:
@@ -310,46 +300,24 @@ class Calls:
 
     def _refuse(self, errand: Errand, refuse: Refuse) -> None:
         if not errand.target.shown and refuse.kind is Refusal.POLICY:
-            self._no_such(errand.exchange, errand.kind, _asked(errand.exchange))
+            self._answers.no_such(errand.exchange, errand.kind, asked_name(errand.exchange))
             return
-        self.say_no(errand.exchange, errand.kind, refusal_text(refuse), decision_of(refuse))
-
-    def say_no(self, exchange: Exchange, kind: Kind, text: str, decision: JsonObject) -> None:
-        """A refusal in the form that the model gets to read: a tool's result, an error for the rest."""
-        if kind is not Kind.TOOL:
-            self._client.fail(exchange, REFUSED, text, {DECISION: decision})
-            return
-        content = [{"type": "text", "text": text}]
-        self._client.succeed(exchange, {"content": content, "isError": True, "_meta": {DECISION: decision}})
-
-    def _unavailable(self, exchange: Exchange, kind: Kind, reason: str) -> None:
-        if kind is Kind.TOOL:
-            content = [{"type": "text", "text": f"airlock: {reason}"}]
-            self._client.succeed(exchange, {"content": content, "isError": True})
-        else:
-            self._client.fail(exchange, INTERNAL_ERROR, f"airlock: {reason}")
-
-    def _no_such(self, exchange: Exchange, kind: Kind, name: str) -> None:
-        if kind is Kind.RESOURCE:
-            code = NOT_FOUND[self._client.era or "legacy"]
-            self._client.fail(exchange, code, "Resource not found", {"uri": name[:2_000]})
-        else:
-            self._client.fail(exchange, INVALID_PARAMS, f"Unknown {kind}: {name[:200]}")
+        self._answers.refused(errand.exchange, errand.kind, refuse)
 
     async def _unknown(self, exchange: Exchange, kind: Kind, name: str, params: JsonObject) -> None:
         arguments = params.get("arguments", {}) if kind is not Kind.RESOURCE else {}
         call = self._client.call(kind, "", name, arguments, "", params.get("_meta"))
         await self._gate.reject(call, f"unknown {kind}")
-        self._no_such(exchange, kind, name)
+        self._answers.no_such(exchange, kind, name)
 
     async def _down(self, exchange: Exchange, kind: Kind, target: Target, params: JsonObject) -> None:
         if not target.shown:
-            await self._unknown(exchange, kind, _asked(exchange), params)
+            await self._unknown(exchange, kind, asked_name(exchange), params)
             return
         reason = f"`{target.provider}` is not running"
         await self._gate.reject(self._call(kind, target, params), reason)
         why = target.upstream.state.reason
-        self._unavailable(exchange, kind, f"{reason}: {why}" if why else reason)
+        self._answers.unavailable(exchange, kind, f"{reason}: {why}" if why else reason)
 
     # -- giving up -----------------------------------------------------------------------------------
 
@@ -399,64 +367,9 @@ class Calls:
         self._record()
 
 
-class _Ticker:
-    """Shows the person at the client, every few seconds, what a parked call waits for."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-        self._message = ""
-        self._timer: asyncio.TimerHandle | None = None
-
-    def show(self, waiting: Wait) -> None:
-        if self._exchange.token is None:
-            return
-        code = waiting.request.code
-        self._message = f"waiting for approval {code}: airlock approve {code}"
-        self.stop()
-        self._tick()
-
-    def _tick(self) -> None:
-        self._exchange.tick(self._message)
-        self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
-
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-
 _ABSENT: Final[Any] = object()
 
 
 def _meta(params: JsonObject) -> JsonObject:
     found = params.get("_meta")
     return found if isinstance(found, dict) else {}
-
-
-def _asked(exchange: Exchange) -> str:
-    name = exchange.params.get("name", exchange.params.get("uri", ""))
-    return name if isinstance(name, str) else ""
-
-
-def outcome_of(reply: Reply) -> tuple[Outcome, str]:
-    """How a reply counts, and the short text that goes on record."""
-    error = reply.get("error")
-    if error is not None:
-        return Outcome.ERROR, f"{error.get('code')}: {str(error.get('message', ''))[:200]}"
-    result = reply.get("result")
-    if isinstance(result, dict) and result.get("isError") is True:
-        return Outcome.ERROR, "the tool reported an error"
-    return Outcome.SUCCESS, ""
-
-
-def refusal_text(refuse: Refuse) -> str:
-    """What the model reads: the reason and the rule, never a code or an id."""
-    rule = f" (rule `{refuse.rule}`)" if refuse.rule and f"`{refuse.rule}`" not in refuse.reason else ""
-    return f"airlock: {refuse.reason}{rule}"
-
-
-def decision_of(refuse: Refuse) -> JsonObject:
-    """The machine's half of a refusal, for `_meta`."""
-    decision: JsonObject = {"effect": str(refuse.effect), "rule": refuse.rule}
-    if refuse.request_id:
-        decision["request_id"] = refuse.request_id
-    return decision

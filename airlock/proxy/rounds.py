@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from airlock.canonical import canonical
 from airlock.model import JsonObject, Outcome, Proceed
+from airlock.proxy.answers import outcome_of
 from airlock.proxy.asks import Asks
-from airlock.proxy.calls import Calls, Errand, outcome_of
+from airlock.proxy.calls import Calls, Errand
 from airlock.proxy.client import Client, Exchange
 from airlock.proxy.eras import CAPABILITIES, INPUT_REQUIRED
 from airlock.proxy.link import Reply, Upstream
@@ -215,10 +216,13 @@ class Rounds:
     # -- the client comes back -----------------------------------------------------------------------
 
     def resume(self, exchange: Exchange, params: JsonObject) -> bool:
-        """Go on with a call that waited for input; False when the request continues nothing."""
-        if "requestState" not in params and "inputResponses" not in params:
+        """Go on with a call that waited for input; False when the request continues nothing.
+
+        Answers without a state are a call of their own: it is judged anew, and the server gets them.
+        """
+        if "requestState" not in params:
             return False
-        token = params.get("requestState")
+        token = params["requestState"]
         held = self._open.pop(token, None) if isinstance(token, str) else None
         if held is None:
             self._client.fail(exchange, INVALID_PARAMS, "`requestState` is not valid: call again without it")

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from airlock.model import Effect, JsonObject, Kind, Outcome, Proceed
+from airlock.model import JsonObject
 from airlock.proxy import eras
 from airlock.proxy.asks import Asks
-from airlock.proxy.calls import Calls
-from airlock.proxy.catalog import Catalog, Target
+from airlock.proxy.calls import START_SECONDS, Calls
+from airlock.proxy.catalog import Catalog
 from airlock.proxy.client import MAX_OPEN, Client, Exchange, Seat, Send
+from airlock.proxy.completions import Completions
 from airlock.proxy.described import Descriptions
 from airlock.proxy.greeting import Greeting
 from airlock.proxy.link import Facing, Upstream
@@ -70,7 +71,7 @@ class Session:
             "resources/templates/list": self._list(TEMPLATES),
             "prompts/get": self._get,
             "resources/read": self._read,
-            "completion/complete": self._complete,
+            "completion/complete": Completions(self.client, self._calls, self._catalog, router, gate).answer,
             "resources/subscribe": self._subscriptions.subscribe,
             "resources/unsubscribe": self._subscriptions.unsubscribe,
             "subscriptions/listen": self._listen,
@@ -141,14 +142,31 @@ class Session:
             return error_frame(exchange.id, error.code, str(error), error.data)
         if exchange.method in _LEGACY_ONLY:
             return error_frame(exchange.id, METHOD_NOT_FOUND, f"Method not found: {exchange.method}")
-        if self.client.era is None:
-            self.client.introduce(
-                "modern", meta[eras.VERSION], meta[eras.CAPABILITIES], meta.get(eras.CLIENT_INFO)
-            )
-            self._start()
+        self._introduced(meta)
         if exchange.method != "server/discover":
             self._only_discovered = False
         return None
+
+    def _introduced(self, meta: JsonObject) -> None:
+        if self.client.era is None:
+            version, capabilities = meta[eras.VERSION], meta[eras.CAPABILITIES]
+            self.client.introduce("modern", version, capabilities, meta.get(eras.CLIENT_INFO))
+            self._start()
+
+    async def schema_of(self, params: JsonObject) -> Any:
+        """The input schema of the tool that a modern tools/call names, None when there is none.
+
+        Waits for upstreams that are starting, as the call itself would.
+        """
+        name = params.get("name")
+        if not isinstance(name, str):
+            return None
+        self._introduced(params["_meta"])
+        target = self._catalog.tool(name)
+        if target is None and not self._router.settled():
+            await self._router.settle(START_SECONDS)
+            target = self._catalog.tool(name)
+        return None if target is None or target.item is None else target.item.get("inputSchema")
 
     def _notified(self, method: str, params: JsonObject) -> None:
         if method == "notifications/cancelled":
@@ -273,43 +291,6 @@ class Session:
     def _listen(self, exchange: Exchange, params: JsonObject) -> None:
         self._subscriptions.listen(exchange, params, self._greeting.capabilities("modern"))
 
-    def _complete(self, exchange: Exchange, params: JsonObject) -> None:
-        exchange.task = self.client.spawn(self._complete_later(exchange, params))
-
-    async def _complete_later(self, exchange: Exchange, params: JsonObject) -> None:
-        """completion/complete follows the rule of what it completes, and never asks a person."""
-        ref = params.get("ref")
-        found = self._completed(ref) if isinstance(ref, dict) else None
-        if found is None or "completions" not in found[1].upstream.state.capabilities:
-            self.client.fail(exchange, INVALID_PARAMS, "`ref` names nothing that can be completed")
-            return
-        kind, target, sent = found
-        call = self.client.call(
-            kind, target.provider, target.name, _values(params), target.endpoint, params.get("_meta")
-        )
-        verdict = None
-        if (await self._gate.preview(call)).effect is Effect.ALLOW:
-            verdict = await self._gate.submit(call)
-        if not isinstance(verdict, Proceed):
-            self.client.succeed(exchange, {"completion": {"values": [], "hasMore": False}})
-            return
-        if exchange.over:
-            self._calls.complete(verdict, Outcome.CANCELLED)
-            return
-        self._calls.send(exchange, target, kind, {**params, "ref": sent}, verdict)
-
-    def _completed(self, ref: JsonObject) -> tuple[Kind, Target, JsonObject] | None:
-        name, uri = ref.get("name"), ref.get("uri")
-        if ref.get("type") == "ref/prompt" and isinstance(name, str):
-            target = self._catalog.prompt(name)
-            kind, sent = Kind.PROMPT, {**ref, "name": target.name if target else name}
-        elif ref.get("type") == "ref/resource" and isinstance(uri, str):
-            target = self._catalog.template(uri) or self._catalog.resource(uri)
-            kind, sent = Kind.RESOURCE, ref
-        else:
-            return None
-        return None if target is None or not target.shown else (kind, target, sent)
-
     # -- what the router tells (router.Listener) -----------------------------------------------------
 
     def offer_changed(self, provider: str, section: Section, said: bool) -> None:  # noqa: ARG002
@@ -378,13 +359,3 @@ def _unsupported(exchange: Exchange, versions: tuple[str, ...]) -> JsonObject:
     data = {"supported": list(versions), "requested": asked if isinstance(asked, str) else ""}
     text = f"this connection speaks {versions[-1]} already"
     return error_frame(exchange.id, eras.UNSUPPORTED_VERSION, text, data)
-
-
-def _values(params: JsonObject) -> JsonObject:
-    """What a completion tells of the arguments."""
-    context, argument = params.get("context"), params.get("argument")
-    known = context.get("arguments") if isinstance(context, dict) else None
-    values: JsonObject = dict(known) if isinstance(known, dict) else {}
-    if isinstance(argument, dict) and isinstance(argument.get("name"), str):
-        values[argument["name"]] = argument.get("value")
-    return values

@@ -147,7 +147,18 @@ async def test_a_request_state_is_good_once_and_for_the_same_request_only(tmp_pa
         for wrong in (state, "state-elicitation", "", 7, None):
             error = await client.fail("tools/call", {**params, "requestState": wrong, "inputResponses": {}})
             assert error["code"] == -32602
-        assert (await client.fail("tools/call", {**params, "inputResponses": {}}))["code"] == -32602
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_answers_without_a_state_are_a_call_of_their_own(tmp_path: Path, era: str) -> None:
+    async with facing(tmp_path, one(era)) as client:
+        await client.discover(elicitation={"form": {}})
+        params = {**call_params("odd__echo", {"a": 1}), "inputResponses": {"question": {"action": "accept"}}}
+        assert (await client.ask("tools/call", params))["structuredContent"] == {"a": 1}
+        sent = (await client.call("odd__seen", {"method": "tools/call"}))["structuredContent"]["frames"][0]
+        assert ("inputResponses" in sent["params"]) == (era == "modern")
+        kinds = [event.kind for event in await client.entries()]
+        assert kinds.count("call.allowed") == 2
         assert await client.recorded(
             lambda events: [one for one in events if '"outcome":"cancelled"' in one.body]
         )
