@@ -8,8 +8,6 @@ back on the way out. A closed stream is a cancellation (specification, 2026-07-2
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,11 +16,11 @@ from typing import Final
 
 from airlock.canonical import encode
 from airlock.model import JsonObject, Principal
-from airlock.proxy import eras
+from airlock.proxy import eras, mirrors
 from airlock.proxy.front_io import Outbox, Receive, Scope, Send, answer, header, stream, until_gone
 from airlock.proxy.router import Router
 from airlock.proxy.session import Session
-from airlock.proxy.wire import INVALID_REQUEST, METHOD_NOT_FOUND, error_frame
+from airlock.proxy.wire import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, error_frame
 
 HEADER_MISMATCH: Final = -32020
 MAX_HOUSES: Final = 64
@@ -41,6 +39,9 @@ NAMES: Final = {
 
 _STATUS: Final = {
     METHOD_NOT_FOUND: 404,
+    PARSE_ERROR: 400,
+    INVALID_REQUEST: 400,
+    INVALID_PARAMS: 400,
     HEADER_MISMATCH: 400,
     eras.MISSING_CAPABILITY: 400,
     eras.UNSUPPORTED_VERSION: 400,
@@ -90,6 +91,10 @@ class Modern:
         key, house = self._house(frame, principal)
         house.open += 1
         try:
+            problem = await _param_problem(house, scope, frame)
+            if problem is not None:
+                await answer(send, _status(problem), problem)
+                return
             await _exchange(house, receive, send, frame)
         finally:
             house.open -= 1
@@ -148,6 +153,16 @@ async def _close(house: House) -> None:
     await house.router.close()
 
 
+async def _param_problem(house: House, scope: Scope, frame: JsonObject) -> JsonObject | None:
+    """The error for `Mcp-Param-*` headers that differ from the arguments; None when they fit."""
+    if frame["method"] != "tools/call":
+        return None
+    params = frame["params"]
+    schema = await house.session.schema_of(params)
+    wrong = mirrors.problem(schema, params.get("arguments"), scope["headers"])
+    return mismatch(frame, wrong) if wrong else None
+
+
 async def _exchange(house: House, receive: Receive, send: Send, frame: JsonObject) -> None:
     own, theirs = next(house.ids), frame["id"]
     outbox = Outbox()
@@ -204,38 +219,37 @@ def _status(frame: JsonObject) -> int:
 
 
 def _problem(scope: Scope, frame: JsonObject) -> JsonObject | None:
-    """The error for an envelope or headers that do not fit; None when they do."""
+    """The error for an envelope or headers that do not fit; None when they do.
+
+    Headers come before the version: a client that contradicts itself is told so.
+    """
+    meta = (frame.get("params") or {}).get("_meta")
+    version = meta.get(eras.VERSION) if isinstance(meta, dict) else None
+    if isinstance(meta, dict) and isinstance(version, str) and eras.CAPABILITIES in meta:
+        wrong = _mismatched(scope, frame, version)
+        if wrong:
+            return mismatch(frame, wrong)
     try:
-        meta = eras.check_envelope(frame.get("params"))
+        eras.check_envelope(frame.get("params"))
     except eras.EnvelopeError as error:
         return error_frame(frame["id"], error.code, str(error), error.data)
-    version, method = header(scope, b"mcp-protocol-version"), header(scope, b"mcp-method")
-    if version != meta[eras.VERSION]:
-        return _mismatch(frame, "MCP-Protocol-Version")
-    if method != frame["method"]:
-        return _mismatch(frame, "Mcp-Method")
-    return _name_problem(scope, frame)
-
-
-def _name_problem(scope: Scope, frame: JsonObject) -> JsonObject | None:
-    key = NAMES.get(frame["method"])
-    if key is None:
-        return None
-    wanted, sent = frame["params"].get(key), header(scope, b"mcp-name")
-    if isinstance(wanted, str) and (sent is None or decoded(sent) != wanted):
-        return _mismatch(frame, "Mcp-Name")
     return None
 
 
-def decoded(value: str) -> str | None:
-    """A header value as it was meant: `=?base64?…?=` is unwrapped; None when that is broken."""
-    if not (value.startswith("=?base64?") and value.endswith("?=")):
-        return value
-    try:
-        return base64.b64decode(value[9:-2], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return None
+def _mismatched(scope: Scope, frame: JsonObject, version: str) -> str:
+    """The first header that does not say what the body says; "" when all do."""
+    if header(scope, b"mcp-protocol-version") != version:
+        return "MCP-Protocol-Version"
+    if header(scope, b"mcp-method") != frame["method"]:
+        return "Mcp-Method"
+    key = NAMES.get(frame["method"])
+    wanted = frame["params"].get(key) if key is not None else None
+    if not isinstance(wanted, str):
+        return ""
+    sent = header(scope, b"mcp-name")
+    return "Mcp-Name" if sent is None or mirrors.decoded(sent) != wanted else ""
 
 
-def _mismatch(frame: JsonObject, name: str) -> JsonObject:
+def mismatch(frame: JsonObject, name: str) -> JsonObject:
+    """The error for a header that differs from the body."""
     return error_frame(frame["id"], HEADER_MISMATCH, f"header `{name}` is missing or differs from the body")

@@ -16,6 +16,14 @@ from airlock.proxy.link import Reply, Upstream
 MAX_ITEMS: Final = 100_000
 MAX_PAGES: Final = 1_000
 METHOD_NOT_FOUND: Final = -32601
+AGAIN_SECONDS: Final = 5.0
+"""How long after a modern server ended it a subscription is asked for again."""
+
+_FLAGS: Final = {
+    "tools": "toolsListChanged",
+    "prompts": "promptsListChanged",
+    "resources": "resourcesListChanged",
+}
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +122,7 @@ class Shelf:
         self._fetching: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._settling: asyncio.Task[None] | None = None
+        self._listening: asyncio.TimerHandle | None = None
 
     @property
     def listed(self) -> bool:
@@ -133,6 +142,27 @@ class Shelf:
         if self._settling is not None:
             self._settling.cancel()
         self._settling = asyncio.create_task(self._fill(), name=f"airlock-lists-{self.upstream.name}")
+        self._listen()
+
+    def _listen(self) -> None:
+        """Ask a modern server to say when a list changes; a legacy one does so by itself."""
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
+        state = self.upstream.state
+        offered = [state.capabilities.get(name) for name in _FLAGS]
+        wanted = {
+            flag: True
+            for flag, one in zip(_FLAGS.values(), offered, strict=True)
+            if isinstance(one, dict) and one.get("listChanged") is True
+        }
+        if state.phase == "ready" and state.era == "modern" and wanted:
+            with contextlib.suppress(UpstreamError):
+                self.upstream.request("subscriptions/listen", {"notifications": wanted}, self._unlistened)
+
+    def _unlistened(self, reply: Reply) -> None:
+        if reply.get("error", {}).get("code") != METHOD_NOT_FOUND:
+            self._listening = asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._listen)
 
     async def _fill(self) -> None:
         self.offer.settled = False
@@ -222,6 +252,8 @@ class Shelf:
 
     def close(self) -> None:
         """Stop fetching."""
+        if self._listening is not None:
+            self._listening.cancel()
         for task in (self._settling, *self._fetching.values()):
             if task is not None:
                 task.cancel()
