@@ -31,10 +31,11 @@ class Completions:
 
     async def _complete_later(self, exchange: Exchange, params: JsonObject) -> None:
         ref = params.get("ref")
-        found = self._completed(ref) if isinstance(ref, dict) else None
+        ref = ref if isinstance(ref, dict) else {}
+        found = self._completed(ref)
         if found is None and not self._router.settled():
-            await self._router.settle(START_SECONDS)
-            found = self._completed(ref) if isinstance(ref, dict) else None
+            await self._router.settle(START_SECONDS, lambda: self._completed(ref) is not None)
+            found = self._completed(ref)
         if found is None or "completions" not in found[1].upstream.state.capabilities:
             self._client.fail(exchange, INVALID_PARAMS, "`ref` names nothing that can be completed")
             return

@@ -116,17 +116,15 @@ class Router:
             promised = dataclasses.replace(facing, capabilities=promise(provider, facing.capabilities))
             self._shelves[provider.name].upstream.start(promised)
 
-    def settled(self, providers: Iterable[str] | None = None) -> bool:
-        """True when nothing is still starting (of these providers, or of all)."""
-        names = self._shelves if providers is None else providers
-        return all(self._shelves[name].settled for name in names)
+    def settled(self) -> bool:
+        """True when nothing is still starting."""
+        return all(shelf.settled for shelf in self._shelves.values())
 
-    async def settle(self, seconds: float, providers: Iterable[str] | None = None) -> bool:
-        """Wait until nothing is still starting, at most that long; True when that came in time."""
-        names = None if providers is None else list(providers)
+    async def settle(self, seconds: float, enough: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until nothing is still starting, or it is enough; at most that long. True when in time."""
         try:
             async with asyncio.timeout(seconds):
-                while not self.settled(names):
+                while not (enough() or self.settled()):
                     self._moved.clear()
                     await self._moved.wait()
         except TimeoutError:
