@@ -170,11 +170,14 @@ class Calls:
         self.settle(errand, await self._verdict(errand))
 
     async def _verdict(self, errand: Errand) -> Proceed | Refuse:
-        exchange = errand.exchange
+        return await self.authorize(errand.exchange, errand.call)
+
+    async def authorize(self, exchange: Exchange, call: Call) -> Proceed | Refuse:
+        """The gate's word on a call of this request; while a person is asked, the client is shown that."""
         ticker = Ticker(exchange)
         try:
             return await self._gate.authorize(
-                errand.call, patience_ms=self._patience(), on_wait=partial(self._parked, exchange, ticker)
+                call, patience_ms=self._patience(), on_wait=partial(self._parked, exchange, ticker)
             )
         finally:
             ticker.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from airlock import __version__
@@ -32,6 +32,8 @@ class Greeting:
     """The answer to `initialize` and `server/discover`."""
 
     def __init__(self, router: Router, catalog: Catalog, descriptions: Descriptions) -> None:
+        self.own_tools: Callable[[], bool] = lambda: False
+        """Says whether there are tools of our own beside the upstreams'."""
         self._router = router
         self._catalog = catalog
         self._descriptions = descriptions
@@ -70,7 +72,7 @@ class Greeting:
         found = list(self._described(era))
         known = [one.capabilities for _, one in found if one is not None]
         offered: JsonObject = {}
-        if any("tools" in one for one in known) or any(one is None for _, one in found):
+        if any("tools" in one for one in known) or any(one is None for _, one in found) or self.own_tools():
             offered["tools"] = {"listChanged": True}
         resources = [one["resources"] for one in known if isinstance(one.get("resources"), dict)]
         if resources:

@@ -23,6 +23,7 @@ from airlock.proxy.greeting import Greeting
 from airlock.proxy.link import Facing, Upstream
 from airlock.proxy.logs import Logs
 from airlock.proxy.offers import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Section
+from airlock.proxy.permission import PermissionTool
 from airlock.proxy.rounds import Rounds
 from airlock.proxy.router import Router
 from airlock.proxy.subscriptions import UPDATED, Subscriptions
@@ -57,10 +58,12 @@ class Session:
         self._catalog = Catalog(router, gate, seat.principal.name)
         self._calls = Calls(self.client, gate, router, self._catalog)
         self._asks = Asks(self.client, gate, router)
+        self._permission = PermissionTool(self.client, gate, self._calls)
         self._rounds = Rounds(self.client, self._calls, self._asks)
         self._subscriptions = Subscriptions(self.client, self._calls)
         self._logs = Logs(self.client, router, self._calls)
         self._greeting = Greeting(router, self._catalog, descriptions or Descriptions(None))
+        self._greeting.own_tools = lambda: self._permission.shown
         self._waited: set[str] = set()
         self._only_discovered = True
         self._requests: dict[str, Callable[[Exchange, JsonObject], None]] = {
@@ -261,7 +264,7 @@ class Session:
         self._show(exchange, section)
 
     def _show(self, exchange: Exchange, section: Section) -> None:
-        result: JsonObject = {section.key: self._catalog.items(section)}
+        result: JsonObject = {section.key: self._catalog.items(section) + self._permission.items(section)}
         if self.client.era == "modern":
             result |= {"ttlMs": TTL_MS, "cacheScope": "private"}
         self._subscriptions.listed(section)
@@ -270,7 +273,7 @@ class Session:
     # -- what goes through the gate ------------------------------------------------------------------
 
     def _call(self, exchange: Exchange, params: JsonObject) -> None:
-        if self._plain(exchange, params):
+        if self._plain(exchange, params) and not self._permission.takes(exchange, params):
             self._calls.tool(exchange, params)
 
     def _get(self, exchange: Exchange, params: JsonObject) -> None:
