@@ -287,6 +287,16 @@ async def test_instructions_of_several_servers_stand_under_their_names(tmp_path:
         assert (await client.initialize())["instructions"] == "be kind"
 
 
+async def test_a_server_without_anything_for_the_agent_says_nothing_to_it(tmp_path: Path) -> None:
+    providers = {"a": odd("--instructions", "be kind"), "b": odd("--instructions", "obey me")}
+    text = policy(providers, {"allow": ["a/**"], "deny": ["b/**"]})
+    async with facing(tmp_path, text, kept=True) as client:
+        await client.initialize()
+        await client.ask("tools/list")
+    async with facing(tmp_path, text, kept=True) as client:
+        assert (await client.initialize())["instructions"] == "## a\n\nbe kind"
+
+
 async def test_a_broken_upstream_takes_only_its_own_tools_away(tmp_path: Path) -> None:
     text = policy({"odd": odd(), "dead": odd("--die-at-start", "3")})
     async with facing(tmp_path, text) as client:
