@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -65,6 +66,7 @@ class Gate(Desk):
         make_code: Callable[[int], str] = random_code,
     ) -> None:
         self.policy = policy
+        self._key = fingerprint_key
         self._lobby = Lobby(store, clock)
         scribe = Scribe(redactor, clock, make_id)
         self._endings = Endings(store=store, lobby=self._lobby, scribe=scribe, clock=clock)
@@ -105,28 +107,54 @@ class Gate(Desk):
         if redactor is not None:
             self._scribe.adopt(redactor)
 
+    def vouch(self, text: str) -> str:
+        """A mark that only this Airlock can make: what carries it was handed out by it, also before a restart."""
+        return hmac.new(self._key, b"handed out\0" + text.encode(), "sha256").hexdigest()
+
     # -- deciding ------------------------------------------------------------------------------------
 
     def submit_now(self, call: Call) -> Proceed | Refuse | None:
-        """Decide a plain call without waiting for anything; None when `submit` has to.
+        """`submit_all_now` for one call."""
+        return self.submit_all_now((call,))[0]
+
+    def submit_all_now(self, calls: Sequence[Call]) -> list[Proceed | Refuse | None]:
+        """Decide plain calls that came together without waiting for anything; None where `submit` has to.
 
         It is `submit` for the usual case: a known agent, no pause, no facts to gather, allow or deny,
-        and an event that could be committed in place. Held against `submit` by a property test.
+        and events that could be committed in place, all in one transaction, before any verdict is given.
+        Whatever goes wrong here leaves every call to `submit`, which refuses the one that it is about.
+        Held against `submit` by a property test.
         """
-        policy, controls = self.policy, self._store.controls_now()
         try:
-            if controls.pauses or not policy.knows(call.agent) or policy.needs(call):
-                return None
-            decision = policy.evaluate(call, Facts(now=self._clock()))
-            if decision.effect is Effect.ASK or decision.terms.rates:
-                return None
-            allowed = decision.effect is Effect.ALLOW
-            draft = self._scribe.decided("call.allowed" if allowed else "call.denied", call, decision)
-            if not self._store.record_now(draft, controls.revision):
-                return None
-        except AirlockError as error:
-            log.debug("the fast path gave up: %s", error)
+            controls = self._store.controls_now()
+            decisions = [None if controls.pauses else self._decide_now(call) for call in calls]
+            drafts = [
+                self._scribe.decided(_kind_of(decision), call, decision)
+                for call, decision in zip(calls, decisions, strict=True)
+                if decision is not None
+            ]
+            committed = bool(drafts) and self._store.record_all_now(drafts, controls.revision)
+        except Exception:
+            # The gate's outer edge for the fast path: `submit` meets the same failure, and tells of it.
+            log.debug("the fast path gave up", exc_info=True)
+            committed = False
+        if not committed:
+            return [None] * len(calls)
+        return [
+            None if decision is None else self._verdict(call, decision)
+            for call, decision in zip(calls, decisions, strict=True)
+        ]
+
+    def _decide_now(self, call: Call) -> Decision | None:
+        """The decision, if it is one that takes nothing but an event; None otherwise."""
+        policy = self.policy
+        if not policy.knows(call.agent) or policy.needs(call):
             return None
+        decision = policy.evaluate(call, Facts(now=self._clock()))
+        return None if decision.effect is Effect.ASK or decision.terms.rates else decision
+
+    def _verdict(self, call: Call, decision: Decision) -> Proceed | Refuse:
+        allowed = decision.effect is Effect.ALLOW
         return self._proceed(call, decision) if allowed else _refuse(call, decision)
 
     async def submit(self, call: Call, *, attend: bool = True) -> Verdict:
@@ -300,6 +328,10 @@ class Gate(Desk):
             return self._store.record_all_now(drafts, self._store.controls_now().revision)
         except AirlockError:
             return False
+
+
+def _kind_of(decision: Decision) -> str:
+    return "call.allowed" if decision.effect is Effect.ALLOW else "call.denied"
 
 
 def _refuse(call: Call, decision: Decision) -> Refuse:

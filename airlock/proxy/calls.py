@@ -1,14 +1,15 @@
 """What a client wants done, through the gate: tools/call, resources/read, prompts/get and subscriptions.
 
 Nothing is sent to an upstream without a Proceed, and what is sent are the arguments that were judged. The
-usual call takes no task and no coroutine: lookup, `submit_now`, `request`, and the reply's callback.
+usual call takes no task and no coroutine: lookup, `submit_all_now`, `request`, and the reply's callback.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -67,6 +68,7 @@ class Calls:
         self.on_input_required: Callable[[Errand, Proceed, Reply], None] | None = None
         """What to do when an upstream wants input first; set by the one who can ask the client."""
         self.log_level = ""
+        self._together: list[Errand] | None = None
         self._leaving = False
         self._ended: list[tuple[Proceed, Outcome, str]] = []
 
@@ -117,7 +119,7 @@ class Calls:
         """What was asked for is not there now: wait for what is starting, then say what is wrong."""
         target = find()
         if target is None:
-            await self._router.settle(START_SECONDS)
+            await self._router.settle(START_SECONDS, lambda: find() is not None)
             target = find()
         elif target.upstream.state.phase != "ready":
             await target.upstream.ready(START_SECONDS)
@@ -149,11 +151,29 @@ class Calls:
             params=self._outgoing(kind, target, params),
             call=call,
         )
-        verdict = self._gate.submit_now(call)
-        if verdict is None:
-            exchange.task = self._client.finish(self._authorize(errand))
+        if self._together is not None:
+            self._together.append(errand)
         else:
-            self.settle(errand, verdict)
+            self._judge([errand])
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """The calls that begin inside this block are judged at its end, in order, and recorded as one."""
+        errands = self._together = list[Errand]()
+        try:
+            yield
+        finally:
+            self._together = None
+            if errands:
+                self._judge(errands)
+
+    def _judge(self, errands: Sequence[Errand]) -> None:
+        verdicts = self._gate.submit_all_now([errand.call for errand in errands])
+        for errand, verdict in zip(errands, verdicts, strict=True):
+            if verdict is not None:
+                self.settle(errand, verdict)
+            elif not errand.exchange.over:  # given up in the same breath: nobody is asked about it
+                errand.exchange.task = self._client.finish(self._authorize(errand))
 
     def _outgoing(self, kind: Kind, target: Target, params: JsonObject) -> JsonObject:
         """The params for the upstream: its own name for the thing, everything else as it came."""
@@ -212,7 +232,7 @@ class Calls:
         """
         target = self._catalog.resource(uri)
         if target is None:
-            await self._router.settle(START_SECONDS)
+            await self._router.settle(START_SECONDS, lambda: self._catalog.resource(uri) is not None)
             target = self._catalog.resource(uri)
         if target is None:
             if may_ask:

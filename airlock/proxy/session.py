@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from airlock.model import JsonObject
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 LIST_SECONDS: Final = 10.0
 """How long the first list waits for upstreams that are starting (decisions.md 42)."""
+
+KEEP_SECONDS: Final = 1.0
+"""How long after a list changed the servers' descriptions are kept."""
 
 TTL_MS: Final = 5_000
 """How long a modern client may keep a list, so that a changed policy is soon seen."""
@@ -65,6 +68,7 @@ class Session:
         self._greeting = Greeting(router, self._catalog, descriptions or Descriptions(None))
         self._greeting.own_tools = lambda: self._permission.shown
         self._waited: set[str] = set()
+        self._keeping: asyncio.TimerHandle | None = None
         self._only_discovered = True
         self._requests: dict[str, Callable[[Exchange, JsonObject], None]] = {
             "tools/call": self._call,
@@ -86,6 +90,12 @@ class Session:
         router.listen(self)
 
     # -- what comes in -------------------------------------------------------------------------------
+
+    def receive_all(self, frames: Iterable[JsonObject]) -> None:
+        """Messages that came together: their calls are judged and recorded together, too."""
+        with self._calls.together():
+            for frame in frames:
+                self.receive(frame)
 
     def receive(self, frame: JsonObject, send: Send | None = None) -> None:
         """One message of the client. `send` takes what belongs to this very request, if that differs."""
@@ -167,7 +177,7 @@ class Session:
         self._introduced(params["_meta"])
         target = self._catalog.tool(name)
         if target is None and not self._router.settled():
-            await self._router.settle(START_SECONDS)
+            await self._router.settle(START_SECONDS, lambda: self._catalog.tool(name) is not None)
             target = self._catalog.tool(name)
         return None if target is None or target.item is None else target.item.get("inputSchema")
 
@@ -297,8 +307,14 @@ class Session:
     # -- what the router tells (router.Listener) -----------------------------------------------------
 
     def offer_changed(self, provider: str, section: Section, said: bool) -> None:  # noqa: ARG002
-        """Tell the client that a list changed."""
+        """Tell the client that a list changed; keep what the servers say for the next start."""
         self._subscriptions.changed(section, said=said)
+        if self._keeping is None:
+            self._keeping = asyncio.get_running_loop().call_later(KEEP_SECONDS, self._keep)
+
+    def _keep(self) -> None:
+        self._keeping = None
+        self._greeting.keep(self.client.era or "legacy")
 
     def upstream_notified(self, upstream: Upstream, method: str, params: JsonObject | None) -> None:
         """Pass on what the client may hear; what is not known goes to legacy clients as it came."""
@@ -350,7 +366,9 @@ class Session:
     async def close(self, seconds: float = 3.0) -> None:
         """The client is gone: nothing more runs for it; parked questions keep their grace."""
         self._router.unlisten(self)
-        self._greeting.keep(self.client.era or "legacy")
+        if self._keeping is not None:
+            self._keeping.cancel()
+        self._keep()
         self._subscriptions.close()
         self._rounds.close()
         self._calls.leave()

@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -39,7 +39,7 @@ class _Ends:
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.now = False
-        self.receive: Callable[[JsonObject], None] | None = None
+        self.receive: Callable[[Iterable[JsonObject]], None] | None = None
         self.press: Callable[[bool], None] | None = None
         self._stdio: Stdio | None = None
 
@@ -67,14 +67,15 @@ class _Ends:
                 self._stdio.write(encode_line(error_frame(frame.get("id"), INTERNAL_ERROR, text)))
 
     def _lines(self, lines: list[bytes]) -> None:
+        if self.receive is not None:
+            self.receive(self._decoded(lines))
+
+    def _decoded(self, lines: list[bytes]) -> Iterator[JsonObject]:
         for line in lines:
             try:
-                frame = decode(line)
+                yield decode(line)
             except FrameError as error:
                 self._malformed(error)
-                continue
-            if self.receive is not None:
-                self.receive(frame)
 
     def _malformed(self, error: FrameError) -> None:
         log.warning("a message of the client was refused: %s", error)
@@ -130,7 +131,7 @@ async def serve_stdio(
     )
     if on_policy is not None:
         on_policy(session.policy_changed)
-    ends.receive = session.receive
+    ends.receive = session.receive_all
     ends.press = router.hold
     _on_signals(ends.signalled)
     await ends.open()
@@ -160,9 +161,10 @@ async def serve_config_error(error: AirlockError) -> int:
     ends = _Ends()
     text = f"airlock cannot start: {first_words(error)}"
 
-    def receive(frame: JsonObject) -> None:
-        if "method" in frame and "id" in frame:
-            ends.send(error_frame(frame["id"], INTERNAL_ERROR, text))
+    def receive(frames: Iterable[JsonObject]) -> None:
+        for frame in frames:
+            if "method" in frame and "id" in frame:
+                ends.send(error_frame(frame["id"], INTERNAL_ERROR, text))
 
     ends.receive = receive
     _on_signals(ends.signalled)
