@@ -9,6 +9,7 @@ strictest part decides, so nothing that is not understood passes by what is. doc
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from typing import Any
 
@@ -41,6 +42,13 @@ def split(command: Any, cwd: str, *, home: str = "") -> tuple[Part, ...]:
     if parts.reasons:
         return (*found, _complex(command, cwd, tuple(parts.reasons)))
     return found or (Part(tool=EMPTY, arguments={"command": command}),)
+
+
+def split_words(words: list[Any], cwd: str, *, home: str = "") -> tuple[Part, ...]:
+    """The parts of a command that a client gives as a list of words: nothing in it is expanded."""
+    if not words or not all(isinstance(word, str) for word in words):
+        return split(None, cwd)
+    return split(" ".join(map(shlex.quote, words)), cwd, home=home)
 
 
 def _read(command: str, cwds: Cwds, parts: Parts, depth: int) -> None:

@@ -33,6 +33,8 @@ HOLES = words(
     simple_expansion expansion command_substitution process_substitution arithmetic_expansion
     """
 )
+JOINING = WORDS | {"command_name"}
+"""What is part of one word when it touches another of these."""
 
 
 class Reading:
@@ -61,9 +63,9 @@ class Reading:
         if not gap.fullmatch(self.source, end, node.end_byte):
             self.parts.doubt("text that the parser passed over")
 
-    def separate(self, children: Sequence[Node]) -> None:
-        """Two words that touch are one word for the shell."""
-        for one, two in pairwise(children):
+    def separate(self, runs: Sequence[Sequence[Node]]) -> None:
+        """Two words that touch are one word for the shell; a redirection may touch the word before it."""
+        for (*_, one), (two, *_) in pairwise(runs):
             if one.end_byte != two.start_byte:
                 continue
             sign = self.source[two.start_byte : two.start_byte + 1]
@@ -73,13 +75,31 @@ class Reading:
 
     def word(self, node: Node, cwds: Cwds, *, pattern: bool = False) -> Word:
         """The word of a node; commands inside it are walked. A pattern is matched, never passed on."""
-        start, end = node.start_byte, node.end_byte
+        return self.joined_word([node], cwds, pattern=pattern)
+
+    def joined_word(self, nodes: Sequence[Node], cwds: Cwds, *, pattern: bool = False) -> Word:
+        """The one word that nodes make which touch each other."""
+        start, end = nodes[0].start_byte, nodes[-1].end_byte
+        holes = [hole for node in nodes for hole in self.holes(node, cwds)]
         try:
-            return read_word(self.source, start, end, self.holes(node, cwds), self.parts.home)
+            return read_word(self.source, start, end, holes, self.parts.home)
         except Misread as reason:
             if not pattern:
                 self.parts.doubt(str(reason))
-            return Word(raw=self.text(node), text=self.text(node), kind=WordKind.OPAQUE, plain=False)
+            raw = self.source[start:end]
+            return Word(raw=raw, text=raw, kind=WordKind.OPAQUE, plain=False)
+
+    def runs(self, children: Sequence[Node]) -> list[list[Node]]:
+        """Children of a command, those that make one word together: the parser parts `"a"\\b` in two."""
+        runs: list[list[Node]] = []
+        for child in children:
+            last = runs[-1][-1] if runs else None
+            touches = last is not None and last.end_byte == child.start_byte
+            if touches and last is not None and {last.type, child.type} <= JOINING:
+                runs[-1].append(child)
+            else:
+                runs.append([child])
+        return runs
 
     def holes(self, node: Node, cwds: Cwds) -> list[Hole]:
         """The expansions of a word, outermost ones only."""
@@ -96,6 +116,9 @@ class Reading:
             if value is not None:
                 return Hole(start=start, end=end, kind=WordKind.LITERAL, text=value)
             return Hole(start=start, end=end, plain=True)
+        if node.type == "process_substitution":
+            self.walk(node, cwds)
+            return Hole(start=start, end=end)
         named = _NAME_HOLE.fullmatch(text)
         if named is None:
             self.substitutions(node, cwds)

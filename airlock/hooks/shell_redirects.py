@@ -36,8 +36,7 @@ class Redirections(Reading):
         operator = next((child.type for child in node.children if not child.is_named), "")
         if not re.match(r"[0-9]?[<>&]", self.text(node)):
             self.parts.doubt("a word that touches a redirection")
-        words = [self.word(child, cwds) for child in node.children_by_field_name("destination")]
-        self.separate(node.children_by_field_name("destination"))
+        words = [self.joined_word(run, cwds) for run in self.runs(node.children_by_field_name("destination"))]
         if not words:
             if operator not in {">&-", "<&-"}:
                 self.parts.doubt("a redirection that is not understood")
@@ -91,7 +90,7 @@ class Redirections(Reading):
         if name is None or line < 0 or "\\\n" in self.source[start.end_byte : line + 1]:
             return False
         body = pieces.get("heredoc_body")
-        if body is not None and body.start_byte != line + 1:
+        if body is not None and not re.fullmatch(tabs, self.source[line + 1 : body.start_byte]):
             return False
         ending = re.compile(rf"^{tabs}{re.escape(name[2])}$", re.MULTILINE)
         found = ending.search(self.source, line + 1)

@@ -15,12 +15,13 @@ from tree_sitter import Language, Node, Parser
 
 from airlock.hooks import shell_names as names
 from airlock.hooks.shell_parts import Cwds, Flow, Parts, union
-from airlock.hooks.shell_reading import GAP_IN_LINE, WORDS
+from airlock.hooks.shell_reading import GAP_IN_LINE, JOINING, WORDS
 from airlock.hooks.shell_redirects import Redirections
 from airlock.hooks.shell_words import Word, WordKind, literal
 
 _parser = Parser(Language(tree_sitter_bash.language()))
 
+_DASH = re.compile(r"[ \t]+-[ \t]*")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _SAFE_TEST = re.compile(
     r"""\[\[?[ ]+(?:![ ]+)?(?:
@@ -269,16 +270,16 @@ class Walker(Redirections):
         words: list[Word] = []
         children = node.children
         self.tight(node, children, GAP_IN_LINE)
-        self.separate(children)
-        for child in children:
-            if child.type == "command_name":
-                words.append(self.word(child, cwds))
+        runs = self.runs(children)
+        self.separate(runs)
+        for run in runs:
+            child = run[0]
+            if child.type in JOINING or (not child.is_named and child.type not in TOKENS):
+                words.append(self.joined_word(run, cwds))
             elif child.type == "variable_assignment" and not words:
                 self.assignment(child, cwds)
             elif child.type in {"file_redirect", "herestring_redirect", "heredoc_redirect"}:
                 words += self.redirect(child, cwds)
-            elif child.type in WORDS or (not child.is_named and child.type not in TOKENS):
-                words.append(self.word(child, cwds))
             else:
                 self.parts.doubt("syntax that is not understood")
                 self.walk(child, cwds)
@@ -288,25 +289,29 @@ class Walker(Redirections):
     def redirected(self, node: Node, cwds: Cwds) -> Flow:
         """A statement with redirections: the statement first, then the files."""
         children = node.children
-        self.tight(node, children, GAP_IN_LINE)
         body = node.child_by_field_name("body")
         rest = [child for child in children if body is None or child.id != body.id]
         if body is None or body.type == "command":
-            return self._redirected_command(body, rest, cwds)
-        self.separate([body, *rest])
+            return self._redirected_command(node, body, rest, cwds)
+        self.tight(node, children, GAP_IN_LINE)
+        self.separate([[body], *([one] for one in rest)])
         flow = self.walk(body, cwds)
         # The parser hangs the redirection of `cd a && b > f` on the whole list; the shell opens it in `a`.
         if [word for child in rest for word in self.redirect(child, union(cwds, *flow))]:
             self.parts.doubt("words behind a redirection")
         return flow
 
-    def _redirected_command(self, body: Node | None, rest: list[Node], cwds: Cwds) -> Flow:
+    def _redirected_command(self, node: Node, body: Node | None, rest: list[Node], cwds: Cwds) -> Flow:
         outer, self.parts.found = self.parts.found, {}
         extra = [word for child in rest for word in self.redirect(child, cwds)]
+        if body is not None and rest and _DASH.fullmatch(self.source, body.end_byte, rest[0].start_byte):
+            extra.insert(0, literal("-"))  # the parser drops this word in `python - <<END`
+        else:
+            self.tight(node, node.children, GAP_IN_LINE)
         files, self.parts.found = self.parts.found, outer
         flow: Flow = (cwds, cwds)
         if body is not None:
-            self.separate([body, *rest])
+            self.separate([[body], *([one] for one in rest)])
             flow = self.command(body, cwds, extra)
         elif extra:
             self.parts.doubt("words behind a redirection")

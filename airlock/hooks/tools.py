@@ -1,0 +1,277 @@
+"""A client's own tool names → the policy's names, and each call's parts.
+
+Shell tools are split, file tools get an absolute `path`, fetching tools a `host`; the native arguments
+stay beside them. A tool that no table knows keeps its name.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from airlock.hooks.dialect import HookEvent
+from airlock.hooks.urls import host_of
+from airlock.model import JsonObject, Part
+
+SHELL = "bash"
+FETCH = "http/fetch"
+PATCH = "file/patch"
+
+_CLAUDE = {
+    "Bash": SHELL,
+    "Edit": "file/edit",
+    "MultiEdit": "file/edit",
+    "Write": "file/write",
+    "Read": "file/read",
+    "Glob": "file/glob",
+    "Grep": "file/grep",
+    "LS": "file/list",
+    "NotebookEdit": "notebook/edit",
+    "NotebookRead": "notebook/read",
+    "WebFetch": FETCH,
+    "WebSearch": "http/search",
+    "Agent": "agent/spawn",
+    "Task": "agent/spawn",
+    "TodoRead": "todo/read",
+    "TodoWrite": "todo/write",
+}
+_CODEX = {
+    **_CLAUDE,
+    "exec_command": SHELL,
+    "shell": SHELL,
+    "local_shell": SHELL,
+    "shell_command": SHELL,
+    "unified_exec": SHELL,
+    "apply_patch": PATCH,
+    "view_image": "file/read",
+    "read_file": "file/read",
+    "list_dir": "file/list",
+    "grep_files": "file/grep",
+    "web_search": "http/search",
+    "spawn_agent": "agent/spawn",
+    "update_plan": "todo/write",
+}
+_GEMINI = {
+    "run_shell_command": SHELL,
+    "read_file": "file/read",
+    "read_many_files": "file/read",
+    "write_file": "file/write",
+    "replace": "file/edit",
+    "list_directory": "file/list",
+    "glob": "file/glob",
+    "grep_search": "file/grep",
+    "search_file_content": "file/grep",
+    "web_fetch": FETCH,
+    "google_web_search": "http/search",
+    "write_todos": "todo/write",
+}
+_CURSOR = {
+    **_CLAUDE,
+    "Shell": SHELL,
+    "StrReplace": "file/edit",
+    "TabWrite": "file/write",
+    "Delete": "file/write",
+    "ReadFile": "file/read",
+    "EditNotebook": "notebook/edit",
+}
+_COPILOT = {
+    **_CLAUDE,
+    "bash": SHELL,
+    "run_in_terminal": SHELL,
+    "runTerminalCommand": SHELL,
+    "runInTerminal": SHELL,
+    "edit": "file/edit",
+    "str_replace": "file/edit",
+    "str_replace_editor": "file/edit",
+    "create": "file/write",
+    "view": "file/read",
+    "grep": "file/grep",
+    "glob": "file/glob",
+    "editFiles": "file/edit",
+    "insert_edit_into_file": "file/edit",
+    "replace_string_in_file": "file/edit",
+    "create_file": "file/write",
+    "createFile": "file/write",
+    "read_file": "file/read",
+    "readFile": "file/read",
+    "list_dir": "file/list",
+    "file_search": "file/glob",
+    "grep_search": "file/grep",
+    "apply_patch": PATCH,
+    "web_fetch": FETCH,
+    "fetch_webpage": FETCH,
+    "task": "agent/spawn",
+    "runSubagent": "agent/spawn",
+}
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "claude-code": _CLAUDE,
+    "codex": _CODEX,
+    "gemini-cli": _GEMINI,
+    "cursor": _CURSOR,
+    "copilot": _COPILOT,
+}
+
+_COMMANDS = ("command", "cmd")
+_WORKDIRS = ("workdir", "working_directory", "dir_path", "directory", "cwd")
+_PATHS = (
+    "file_path",
+    "filePath",
+    "notebook_path",
+    "absolute_path",
+    "path",
+    "dir_path",
+    "target_file",
+    "dirPath",
+)
+_MANY_PATHS = ("files", "paths", "include", "filePaths")
+_URLS = ("url", "urls", "prompt")
+_PROSE = "description"
+_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s<>\"']+")
+_PATCHED = re.compile(r"^\*\*\* (?:(Add|Update|Delete) File|Move to): (.+?)\s*$", re.MULTILINE)
+
+
+def is_ours(event: HookEvent, mcp_names: tuple[str, ...]) -> bool:
+    """True for a tool of Airlock's own MCP entry: the proxy asks about it, the hook must not.
+
+    Where the client says which server a tool belongs to, that holds; else the name must.
+    """
+    if not event.tool.startswith("mcp_"):
+        return False
+    if event.mcp_server:
+        return event.mcp_server in mcp_names
+    marks = ["mcp__{}__"] if event.client != "gemini-cli" else ["mcp__{}__", "mcp_{}_"]
+    return any(event.tool.startswith(mark.format(name)) for mark in marks for name in mcp_names)
+
+
+def arguments_of(event: HookEvent) -> JsonObject:
+    """The arguments that an approval is bound to: the native ones.
+
+    The words with which an agent describes its own command are left out: they change with every retry and
+    nothing runs by them.
+    """
+    if event.event and _table(event).get(event.tool) == SHELL and _PROSE in event.input:
+        return {name: value for name, value in event.input.items() if name != _PROSE}
+    return event.input
+
+
+def parts_of(event: HookEvent, *, home: str = "") -> tuple[Part, ...]:
+    """What the call does, by the policy's names; one part for a tool that is not taken apart."""
+    name = _table(event).get(event.tool)
+    if name is None:
+        return (Part(tool=_unmapped(event), arguments=event.input),)
+    if name == SHELL:
+        return _shell(event, home)
+    if name == FETCH:
+        return _fetches(event)
+    if name == PATCH:
+        return _patches(event)
+    if name.startswith(("file/", "notebook/")):
+        return _files(name, event)
+    return (Part(tool=name, arguments=event.input),)
+
+
+def _table(event: HookEvent) -> Mapping[str, str]:
+    return TABLES.get(event.client, {})
+
+
+def _unmapped(event: HookEvent) -> str:
+    """The name as it is; `bash` in Airlock's own payload is `exec/run`, as its documentation has it."""
+    if not event.event and event.client == "claude-code" and event.tool == "bash":
+        return "exec/run"
+    if event.client == "gemini-cli" and event.mcp_server and event.tool.startswith("mcp_"):
+        bare = event.tool.removeprefix(f"mcp__{event.mcp_server}__").removeprefix(f"mcp_{event.mcp_server}_")
+        return f"mcp__{event.mcp_server}__{bare}"
+    return event.tool
+
+
+def _shell(event: HookEvent, home: str) -> tuple[Part, ...]:
+    from airlock.hooks.shell import split, split_words
+
+    native = arguments_of(event)
+    command: Any = next((native[name] for name in _COMMANDS if name in native), None)
+    cwd = event.cwd
+    for name in _WORKDIRS:
+        if isinstance(native.get(name), str) and native[name]:
+            cwd = absolute(native[name], cwd)
+            break
+    if isinstance(command, list):
+        parts = split_words(command, cwd, home=home)
+    else:
+        parts = split(command, cwd, home=home)
+    return tuple(
+        Part(tool=part.tool, arguments={**native, **part.arguments})
+        if part.tool.startswith("bash/")
+        else part
+        for part in parts
+    )
+
+
+def absolute(path: str, cwd: str) -> str:
+    """The lexical absolute path, as the clients' own tools make it; relative where no `cwd` is known."""
+    joined = posixpath.normpath(posixpath.join(cwd, path))
+    return "/" + joined.lstrip("/") if joined.startswith("//") else joined
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value] if value else []
+    if isinstance(value, list):
+        return [text for one in value for text in _texts(one)]
+    return (
+        _texts(next((value[name] for name in _PATHS if name in value), "")) if isinstance(value, dict) else []
+    )
+
+
+def _files(name: str, event: HookEvent) -> tuple[Part, ...]:
+    """One part for each path that the tool names; `path` is absolute."""
+    found = [text for key in (*_PATHS, *_MANY_PATHS) for text in _texts(event.input.get(key))]
+    if name in {"file/glob", "file/grep", "file/list"}:
+        found = [_searched(event.input, found)]
+    paths = dict.fromkeys(absolute(text, event.cwd) for text in found)
+    if not paths:
+        return (Part(tool=name, arguments={key: event.input[key] for key in event.input if key != "path"}),)
+    return tuple(Part(tool=name, arguments={**event.input, "path": path}) for path in paths)
+
+
+def _searched(arguments: JsonObject, found: list[str]) -> str:
+    """Where a search begins: its folder, and the part of its pattern before the first wildcard."""
+    folder = found[0] if found else "."
+    pattern = arguments.get("pattern")
+    if not isinstance(pattern, str) or not (pattern.startswith("/") or ".." in pattern):
+        return folder
+    fixed = re.split(r"[*?\[{]", pattern, maxsplit=1)[0]
+    return posixpath.join(folder, fixed.rpartition("/")[0] or "/") if "/" in fixed else folder
+
+
+def _fetches(event: HookEvent) -> tuple[Part, ...]:
+    """One part for each URL, with its `host`; a URL that readers read differently adds `http/_complex`."""
+    urls: list[str] = []
+    for key in _URLS:
+        texts = _texts(event.input.get(key))
+        if key == "prompt" and urls:
+            break
+        urls += texts if key != "prompt" else [url for text in texts for url in _URL_IN_TEXT.findall(text)]
+    parts: list[Part] = []
+    for url in dict.fromkeys(urls):
+        host, sure = host_of(url)
+        arguments = {**event.input, "url": url, "host": host}
+        parts.append(Part(tool=FETCH, arguments=arguments))
+        if not sure:
+            parts.append(Part(tool="http/_complex", arguments=arguments))
+    return tuple(parts) or (Part(tool=FETCH, arguments=event.input),)
+
+
+def _patches(event: HookEvent) -> tuple[Part, ...]:
+    """The files that a patch names; `file/_complex` when it names none."""
+    keys = (*_COMMANDS, "input", "patch")
+    text = "\n".join(str(event.input[key]) for key in keys if isinstance(event.input.get(key), (str, list)))
+    parts = [
+        Part(
+            tool="file/edit" if action == "Update" else "file/write",
+            arguments={**event.input, "path": absolute(path, event.cwd)},
+        )
+        for action, path in _PATCHED.findall(text.replace("\\n", "\n") if "\n" not in text else text)
+    ]
+    return tuple(parts) or (Part(tool="file/_complex", arguments=event.input),)
