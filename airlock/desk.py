@@ -122,6 +122,10 @@ class Desk:
             raise NoSuchRequest(f"no request `{reference[:64]}`: see `airlock pending`")
         return request
 
+    def masked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values as anyone but the upstream may see them: secrets masked by `audit.redact_fields`."""
+        return self._scribe.masked(values)
+
     async def grants(self) -> list[Grant]:
         """The grants that stand now, newest first."""
         now = self._clock()

@@ -22,6 +22,10 @@ class Scribe:
         """Redact by other field names from now on."""
         self._redactor = redactor
 
+    def masked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values with what the config calls secret masked."""
+        return self._redactor.redact(values)
+
     def arguments(self, call: Call, decision: Decision | None = None) -> dict[str, Any]:
         """The call's arguments as anyone but the upstream may see them."""
         return self._redactor.redact(call.arguments, decision.terms.redact if decision else frozenset())

@@ -58,6 +58,8 @@ class Listener(uvicorn.Server):
         except TimeoutError:
             log.warning("some answers were too slow to end and are cut off")
         await super().shutdown(sockets)
+        # uvicorn raises the signal once more when it is done, which would kill us before the store is closed.
+        self._captured_signals.clear()
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airlock.errors import AirlockError
 from airlock.ids import make_id, now_ms
+from airlock.joins import Joins
 from airlock.ports import Clock, MakeId
 from airlock.ports_keys import KeyStore
 from airlock.web import audit, events, health, hitl, hook, keys, openapi
@@ -23,7 +24,6 @@ from airlock.web.endpoint import Endpoint, methods
 from airlock.web.errors import answer_airlock_error, answer_http_exception
 from airlock.web.feed import Feed
 from airlock.web.guard import Guard
-from airlock.web.joins import Joins
 from airlock.web.mcp import MCP_PATHS, Doorman
 from airlock.web.metrics import Metrics
 from airlock.web.routes import Route

@@ -31,12 +31,14 @@ class Guard:
             bound=services.bound,
         )
         counted = self._counting(scope, send)
-        if refused is None:
-            await self._app(scope, receive, counted)
-        elif is_hook(scope):
-            await deny_unread(services, scope, receive, counted, refused.reason)
-        else:
+        hook = is_hook(scope)
+        if hook and (refused or scope["path"] != HOOK_PATH):
+            reason = refused.reason if refused else f"the hook's address is `{HOOK_PATH}`, to the letter"
+            await deny_unread(services, scope, receive, counted, reason)
+        elif refused:
             await error_answer(refused.status, refused.reason)(scope, receive, counted)
+        else:
+            await self._app(scope, receive, counted)
 
     def _counting(self, scope: Scope, send: Send) -> Send:
         async def counted(message: Message) -> None:

@@ -17,8 +17,8 @@ from airlock.web.metrics import Metrics
 
 if TYPE_CHECKING:
     from airlock.gate import Gate
+    from airlock.joins import Joins
     from airlock.web.feed import Feed
-    from airlock.web.joins import Joins
     from airlock.web.waiting import Waiting
 
 REST_PER_MINUTE = 6_000

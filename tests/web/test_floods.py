@@ -13,7 +13,7 @@ from airlock.web import bodies
 from tests.support.gateways import SECRET, Gateway, open_gateway
 
 POLICY = f"server: {{api_secret: {SECRET}}}\nagents: {{claude-code: {{ask: ['demo/*']}}}}\n"
-HEAD = f"Host: localhost\r\nAuthorization: Bearer {SECRET}\r\n"
+HEAD = f"Host: localhost\r\nConnection: close\r\nAuthorization: Bearer {SECRET}\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_a_caller_that_hangs_up_in_its_body_leaves_the_gateway_well(gateway: Gat
         b"GET /" + b"x" * 200_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /health HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(20_000)) + b"\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET /health HTTP/9.9\r\n\r\n",
+        b"GET /health HTTP/9.9\r\nConnection: close\r\n\r\n",
         b"POST /hitl/deny/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
         b"POST /hitl/approve/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
     ],

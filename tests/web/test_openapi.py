@@ -104,6 +104,7 @@ def valid(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     ways = {
         "string": st.text(min_size=schema.get("minLength", 0), max_size=min(40, schema.get("maxLength", 40))),
         "integer": st.integers(schema.get("minimum", -5), schema.get("maximum", 10**7)),
+        "number": st.floats(0, 5),
         "boolean": st.booleans(),
         "null": st.none(),
         "array": st.lists(valid(schema.get("items", {})), max_size=3) if kind == "array" else anything,

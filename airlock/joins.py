@@ -36,9 +36,9 @@ class Joins:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def passed(self, proceed: Proceed, action: str) -> None:
-        """Remember a call that was let through; `action` is a digest of what it does."""
+        """Remember a call that was let through; `action` digests what it does, "" when no dialog follows."""
         call = proceed.call
-        if call.origin.session:
+        if action and call.origin.session:
             self._put(self._passed, _action(call, action), self._clock())
         if call.origin.tool_use_id:
             old = self._put(

@@ -1,0 +1,120 @@
+"""`airlock gateway` as a process: one line when it is ready, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SECRET = "the-secret-of-a-process"
+CONFIG = f"""
+server: {{api_secret: {SECRET}}}
+agents: {{claude-code: {{allow: ["bash/ls"], ask: ["bash/make"]}}}}
+"""
+BOUND = 30
+
+
+class Process:
+    def __init__(self, folder: Path) -> None:
+        self.config = folder / "airlock.yaml"
+        self.config.write_text(f"database: sqlite:///{folder}/airlock.db\n{CONFIG}", encoding="utf-8")
+        self.config.chmod(0o600)
+        self.env = {**os.environ, "AIRLOCK_STATE_DIR": str(folder / "state")}
+        self.running = subprocess.Popen(
+            [sys.executable, "-m", "airlock", "--config", str(self.config), "gateway", "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.env,
+        )
+        assert self.running.stdout is not None
+        self.line = self.running.stdout.readline().decode()
+        self.port = int(self.line.rsplit(":", 1)[1]) if ":" in self.line else 0
+
+    def begin(self, method: str, path: str, body: bytes = b"") -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=BOUND)
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SECRET}\r\n"
+        connection.sendall(f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        return connection
+
+    def ask(self, method: str, path: str, body: bytes = b"") -> object:
+        return json.loads(rest(self.begin(method, path, body)))
+
+
+def rest(connection: socket.socket) -> bytes:
+    with connection:
+        data = b"".join(iter(lambda: connection.recv(65536), b""))
+    return data.partition(b"\r\n\r\n")[2]
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Process]:
+    started = Process(tmp_path)
+    try:
+        yield started
+    finally:
+        if started.running.poll() is None:
+            started.running.kill()
+        started.running.communicate(timeout=BOUND)
+
+
+def hook(command: str) -> bytes:
+    return json.dumps(
+        {"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": command}}
+    ).encode()
+
+
+def test_it_says_once_where_it_is_and_serves_there(process: Process) -> None:
+    assert process.line == f"airlock gateway is ready on http://127.0.0.1:{process.port}\n"
+    health = process.ask("GET", "/health")
+    assert isinstance(health, dict)
+    assert health["status"] == "ok"
+    assert process.ask("POST", "/hook", hook("ls"))["hookSpecificOutput"]["permissionDecision"] == "allow"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly_with_every_parked_hook_answered(
+    process: Process, how: signal.Signals
+) -> None:
+    parked = [process.begin("POST", "/hook", hook(f"make {number}")) for number in range(5)]
+    stream = process.begin("GET", "/events")
+    while len(process.ask("GET", "/hitl/pending")) < len(parked):  # type: ignore[arg-type]
+        pass
+    process.running.send_signal(how)
+    answers = [json.loads(rest(one)) for one in parked]
+    assert {one["hookSpecificOutput"]["permissionDecision"] for one in answers} == {"deny"}
+    rest(stream)
+    assert process.running.wait(BOUND) == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "airlock", "--config", str(process.config), "pending", "--json"],
+        capture_output=True,
+        timeout=BOUND,
+        env=process.env,
+        check=False,
+    )
+    assert len(json.loads(done.stdout)) == len(parked), done.stderr
+
+
+def test_without_a_secret_it_listens_on_loopback_only_and_says_so(tmp_path: Path) -> None:
+    config = tmp_path / "airlock.yaml"
+    config.write_text(f"database: sqlite:///{tmp_path}/airlock.db\nagents: {{a: {{}}}}\n", encoding="utf-8")
+    env = {**os.environ, "AIRLOCK_STATE_DIR": str(tmp_path / "state")}
+    command = [sys.executable, "-m", "airlock", "--config", str(config), "gateway", "--port", "0"]
+    refused = subprocess.run(
+        [*command, "--host", "0.0.0.0"], capture_output=True, timeout=BOUND, env=env, check=False
+    )
+    assert refused.returncode == 2
+    assert b"server.api_secret" in refused.stderr
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline().startswith(b"airlock gateway is ready")
+        running.terminate()
+        assert b"every program on this machine can approve" in running.stderr.read()
+        assert running.wait(BOUND) == 0
