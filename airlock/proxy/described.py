@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import tempfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -129,12 +128,12 @@ def _shaped(plain: dict[str, Any]) -> bool:
 
 def _replace(file: Path, data: bytes) -> None:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    number, name = tempfile.mkstemp(dir=file.parent, prefix=".new-")  # made with mode 0600
+    draft = file.with_name(f".{os.urandom(8).hex()}.new")  # `tempfile` costs more to import than to replace
     try:
-        with os.fdopen(number, "wb") as out:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
             out.write(data)
-        os.replace(name, file)  # noqa: PTH105 - both are names that we made
+        draft.replace(file)
     except OSError:
         with contextlib.suppress(OSError):
-            os.unlink(name)  # noqa: PTH108
+            draft.unlink()
         raise

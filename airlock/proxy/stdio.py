@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
 import os
 import secrets
@@ -188,6 +187,8 @@ def check_agent(config: Config, agent: str) -> None:
     """UsageError, with the agents there are, when the config does not know this one."""
     if agent in config.agents:
         return
+    import difflib
+
     near = difflib.get_close_matches(agent, config.agents, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"add it under `agents:` in {config.file}"
     raise UsageError(f"unknown agent `{agent}`: {hint}")
