@@ -152,7 +152,7 @@ def _grant(request: ApprovalRequest, resolution: Resolution, now: int, grant_id:
         agent=request.agent,
         workspace=request.origin.workspace,
         tool=request.tool,
-        fingerprint=request.scope if resolution.any_args else request.fingerprint,
+        fingerprint=request.scope if resolution.any_args else request.fingerprint.partition(".")[0],
         any_args=resolution.any_args,
         rule=request.rule,
         rule_digest=request.rule_digest,

@@ -14,11 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airlock.config import Config
-from airlock.desk import Desk
+from airlock.counter import Counter
 from airlock.drafts import Scribe
 from airlock.endings import ATTEMPTS, Endings
 from airlock.errors import AirlockError, Conflict, Stale, StoreBusy
-from airlock.facts import gather
 from airlock.ids import make_code as random_code
 from airlock.ids import make_id as random_id
 from airlock.ids import now_ms
@@ -46,7 +45,7 @@ from airlock.redaction import Redactor
 log = logging.getLogger(__name__)
 
 
-class Gate(Desk):
+class Gate(Counter):
     """submit · wait · authorize · withdraw · leave · complete · preview; and, from the Desk, what people do.
 
     `submit` and `wait` never raise but for cancellation: a failure is a Refuse.
@@ -148,7 +147,7 @@ class Gate(Desk):
     def _decide_now(self, call: Call) -> Decision | None:
         """The decision, if it is one that takes nothing but an event; None otherwise."""
         policy = self.policy
-        if not policy.knows(call.agent) or policy.needs(call):
+        if call.overlay is not None or not policy.knows(call.agent) or policy.needs(call):
             return None
         decision = policy.evaluate(call, Facts(now=self._clock()))
         return None if decision.effect is Effect.ASK or decision.terms.rates else decision
@@ -194,7 +193,7 @@ class Gate(Desk):
             return await self._turn_away(call, Refusal.PAUSED, "airlock is paused: a person must resume it")
         if not self.policy.knows(call.agent):
             return await self._turn_away(call, Refusal.UNKNOWN_AGENT, f"unknown agent `{call.agent}`")
-        decision = await self._evaluate(call)
+        decision = await self.judged(call)
         if decision.effect is Effect.DENY:
             await self._record(call, "call.denied", decision, controls)
             await self._forget(call, waiter)
@@ -204,10 +203,6 @@ class Gate(Desk):
             await self._forget(call, waiter)
             return self._proceed(call, decision)
         return await self._ask(call, decision, controls, waiter, attend=attend)
-
-    async def _evaluate(self, call: Call) -> Decision:
-        facts = await gather(self.policy.needs(call), self._store, self._clock())
-        return self.policy.evaluate(call, facts)
 
     async def _record(
         self, call: Call, kind: str, decision: Decision, controls: Controls, grant: str = ""
@@ -263,7 +258,7 @@ class Gate(Desk):
 
     async def preview(self, call: Call) -> Decision:
         """What the policy says of a call, deciding and recording nothing."""
-        return await self._evaluate(call)
+        return await self.judged(call)
 
     # -- waiting -------------------------------------------------------------------------------------
 

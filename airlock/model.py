@@ -76,11 +76,38 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewers:
+    """Who must say yes for one rule: `quorum` different people, out of `names` unless it is empty."""
+
+    rule: str
+    names: frozenset[str] = frozenset()
+    quorum: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """What the API that a call came through says of it, beside the config's policy: the strictest wins.
+
+    `effect` None: none of its policies names the call; where the config is silent too, `otherwise` holds.
+    `life_ms` is how long its question may be open, in place of `approvals.timeout`; a rule may say less.
+    """
+
+    effect: Effect | None = None
+    rule: str = ""
+    reason: str = ""
+    risk: Risk = Risk.LOW
+    reviewers: tuple[Reviewers, ...] = ()
+    life_ms: int | None = None
+    otherwise: Effect = Effect.ASK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """What a principal wants: judged, and later run, with exactly these arguments.
 
     `name` is the upstream's own name (a URI for resources); `endpoint` identifies the upstream's
     command or URL, so that an approval for one server never covers another of the same name.
+    `once` sets a question apart from those of identical calls: an API's request that has an id of its own.
     """
 
     id: str
@@ -92,6 +119,8 @@ class Call:
     endpoint: str = ""
     parts: tuple[Part, ...] = ()
     origin: Origin = field(default_factory=Origin)
+    once: str = ""
+    overlay: Overlay | None = None
 
     @property
     def agent(self) -> str:
@@ -103,15 +132,6 @@ class Call:
         """The policy's name for it: `provider/tool`, `resource:provider/URI`, `prompt:provider/NAME`."""
         plain = f"{self.provider}/{self.name}" if self.provider else self.name
         return plain if self.kind is Kind.TOOL else f"{self.kind}:{plain}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reviewers:
-    """Who must say yes for one rule: `quorum` different people, out of `names` unless it is empty."""
-
-    rule: str
-    names: frozenset[str] = frozenset()
-    quorum: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +178,7 @@ class Decision:
 
     `rule` is "" when nothing matched (then the effect is DENY). `rule_digest` changes when the rule's
     text changes. `tool` is the first part with the winning effect. `would` is what the rules in
-    `mode: observe` would have made of it, else None.
+    `mode: observe` would have made of it, else None. `silent`: a deny only because no rule names the call.
     """
 
     effect: Effect
@@ -170,6 +190,7 @@ class Decision:
     matched: tuple[Matched, ...] = ()
     revision: str = ""
     would: Effect | None = None
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

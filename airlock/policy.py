@@ -147,6 +147,7 @@ class Policy:
             matched=tuple(_matched(all_findings, outcomes)),
             revision=self.revision,
             would=_would(all_findings),
+            silent=winner is None and all(map(_silent, all_findings)),
         )
 
     def listing(self, agent: str, kind: Kind, provider: str, name: str) -> Effect | None:
@@ -206,6 +207,11 @@ def _count(findings: Findings, number: int, frame: Frame, used: dict[str, int]) 
 def _enforced(findings: Findings) -> tuple[list[Hit], list[Hit]]:
     holding = [hit for hit in findings.hits() if not hit[0].rule.observe]
     return holding, [hit for hit in findings.troubled if not hit[0].rule.observe]
+
+
+def _silent(findings: Findings) -> bool:
+    """True when the policy has nothing to say: no rule matched, and none was kept from it by a failure."""
+    return findings.selection.clear and not findings.spent and not any(_enforced(findings))
 
 
 def _would(all_findings: Sequence[Findings]) -> Effect | None:

@@ -72,6 +72,11 @@ def identify(key: bytes, call: Call, *, arguments: bool = True) -> str:
     return fingerprint(key, facts)
 
 
+def _mark(identity: str, call: Call) -> str:
+    """The fingerprint of a question: a call that is asked once shares it with no other."""
+    return f"{identity}.{call.once}" if call.once else identity
+
+
 class Questions:
     """Everything the gate does with approval requests of calls that ask."""
 
@@ -128,7 +133,7 @@ class Questions:
             call=call,
             decision=decision,
             controls=controls,
-            mark=identify(self._key, call),
+            mark=_mark(identify(self._key, call), call),
             waiter=waiter,
             attend=attend,
         )
@@ -160,7 +165,7 @@ class Questions:
         living = await self._store.waiters(request.id)
         return not living or (waiter is not None and living[0].id == waiter.id)
 
-    async def _spend(self, asking: Asking, request: ApprovalRequest) -> Asked:
+    async def _spend(self, asking: Asking, request: ApprovalRequest) -> Spent | Wait:
         now = self._clock()
         if not approval.satisfied(request.votes, asking.decision.terms.reviewers, self.config.people):
             return await self._reopen(asking, request)
@@ -176,6 +181,23 @@ class Questions:
         )
         self._lobby.wake((used,))
         return Spent(request=used)
+
+    async def spend(
+        self, call: Call, decision: Decision, controls: Controls, request: ApprovalRequest
+    ) -> Spent | Wait:
+        """Spend an approval on the caller that it was given to and that did not wait for it here.
+
+        Today's policy may want more: then the question opens again. Conflict or Stale: read again.
+        """
+        asking = Asking(
+            call=call,
+            decision=decision,
+            controls=controls,
+            mark=request.fingerprint,
+            waiter=None,
+            attend=False,
+        )
+        return await self._spend(asking, request)
 
     async def _reopen(self, asking: Asking, request: ApprovalRequest) -> Wait:
         again = approval.reopened(

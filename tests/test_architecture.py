@@ -14,7 +14,19 @@ PACKAGE = Path(__file__).parents[1] / "airlock"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOOR_0 = {"errors", "words", "model"}
-FLOOR_2 = {"drafts", "lobby", "facts", "endings", "questions", "desk", "parking", "gate", "joins", "hookdesk"}
+FLOOR_2 = {
+    "drafts",
+    "lobby",
+    "facts",
+    "endings",
+    "questions",
+    "desk",
+    "counter",
+    "parking",
+    "gate",
+    "joins",
+    "hookdesk",
+}
 ADAPTERS = {"store", "notify", "proxy", "web"}
 PEOPLE = {"cli", "__main__", "stdiocli", "hookcli"}
 

@@ -1,0 +1,108 @@
+"""The gate's counter, for callers that do not wait in this process: API clients, who ask and come back.
+
+Its question stays open until it expires. A yes is spent when whoever asked comes for it, under the policy
+of that moment, so that there is one use here as well; what it then did, it may report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from airlock import approval
+from airlock.desk import Desk
+from airlock.endings import ATTEMPTS
+from airlock.errors import Conflict, NotPermitted, Stale, StoreBusy
+from airlock.facts import gather
+from airlock.model import ApprovalRequest, Call, Controls, Decision, Effect, Outcome, Status
+from airlock.overlays import joined
+from airlock.policy import Policy
+from airlock.ports import Change, Draft
+from airlock.questions import Questions, Spent
+
+
+class Counter(Desk):
+    """What a caller can do that has gone and comes back."""
+
+    policy: Policy
+    _questions: Questions
+
+    async def judged(self, call: Call) -> Decision:
+        """What the policies say of a call: the config's, and those of the API that it came through."""
+        facts = await gather(self.policy.needs(call), self._store, self._clock())
+        return joined(self.policy.evaluate(call, facts), call.overlay)
+
+    async def collect(self, call: Call, reference: str) -> ApprovalRequest:
+        """Give whoever asked the answer to its question: the request as it is then.
+
+        An approval is `used` afterwards: it was spent here, or before. What today's policy denies ends as
+        cancelled, what it wants more for is pending again. While everything is paused nothing is given
+        out: NotPermitted. `call` is the call that was asked about, by the same principal.
+        """
+        for _ in range(ATTEMPTS):
+            request = await self.request(reference)
+            if request.identity != call.principal.identity:
+                raise NotPermitted("only whoever asked can use the answer")
+            if request.status is not Status.APPROVED:
+                return request
+            controls = await self._store.controls()
+            if controls.paused(call.agent):
+                raise NotPermitted("airlock is paused: a person must resume it")
+            try:
+                return await self._collected(call, controls, request)
+            except (Conflict, Stale):
+                continue
+        raise StoreBusy(f"request `{reference[:64]}` changes too fast: try again")
+
+    async def _collected(self, call: Call, controls: Controls, request: ApprovalRequest) -> ApprovalRequest:
+        decision = await self.judged(call)
+        if decision.effect is Effect.DENY:
+            return await self._forbidden(call, decision, controls, request)
+        asked = await self._questions.spend(call, decision, controls, request)
+        if isinstance(asked, Spent):
+            return asked.request
+        self._tell(asked.request, opened=True)
+        return asked.request
+
+    async def _forbidden(
+        self, call: Call, decision: Decision, controls: Controls, request: ApprovalRequest
+    ) -> ApprovalRequest:
+        """The policy changed after the yes: nothing may run on it any more."""
+        now, reason = self._clock(), decision.reason or "denied by policy"
+        over = approval.ended(request, Status.CANCELLED, now, by="policy", note=reason)
+        denied = replace(self._scribe.decided("call.denied", call, decision), request_id=request.id)
+        events = (self._scribe.request("request.cancelled", over), denied)
+        await self._store.commit(Change(events=events, requests=(over,), controls=controls.revision))
+        self._lobby.wake((over,))
+        return over
+
+    async def report(
+        self,
+        call: Call,
+        outcome: Outcome,
+        *,
+        request_id: str = "",
+        started_at: int,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record how a call came out that ran elsewhere. StoreError when that cannot be recorded."""
+        body: dict[str, Any] = {
+            "outcome": str(outcome),
+            "duration_ms": max(0, self._clock() - started_at),
+            "road": call.origin.road,
+            "by": call.principal.identity,
+        }
+        if details:
+            body["details"] = self.masked(details)
+        draft = Draft(
+            id=self._make_id(),
+            kind="call.completed",
+            at=self._clock(),
+            call_id=call.id,
+            request_id=request_id,
+            agent=call.agent,
+            tool=call.tool,
+            body=body,
+        )
+        await self._store.record([draft])
