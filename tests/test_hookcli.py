@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from airlock import hookwire
+from airlock import hookcli, hookwire
+from airlock.hooks.claude_code import QUIET
 from tests.support.gateways import SECRET, Gateway, Later, open_gateway
 
 POLICY = f"""
@@ -193,6 +194,11 @@ def test_wrong_arguments_block(words: list[str]) -> None:
 
 def test_a_token_cannot_break_out_of_its_header(gateway: Gateway) -> None:
     assert verdict(through(gateway, claude("ls"), AIRLOCK_TOKEN="x\r\nAuthorization: Bearer y")) == "blocked"
+
+
+def test_what_is_let_go_unasked_is_no_tool_call_for_the_dialect_either() -> None:
+    assert not hookcli.NO_TOOL_CALLS - QUIET
+    assert "PostToolUse" not in hookcli.NO_TOOL_CALLS
 
 
 @pytest.mark.parametrize("name", ["Stop", "SessionStart", "UserPromptSubmit"])

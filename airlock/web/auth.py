@@ -95,7 +95,7 @@ class Authenticator:
         if self._keys is None or not apikeys.looks_like_key(token):
             return None
         key = await self._keys.key_by_digest(apikeys.digest(token))
-        if key is None or key.revoked_at is not None:
+        if key is None or not key.works(self._clock()):
             return None
         return Credential(identity=key.identity, scopes=key.scopes, agent=key.agent, rate=key.rate)
 

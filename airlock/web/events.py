@@ -27,6 +27,8 @@ async def events(asked: Asked) -> Response:
     """A stream that ends when the listener leaves, falls behind, or the process does."""
     services = asked.services
     after = _last_seen(asked)
+    if asked.request.method == "HEAD":
+        return Response(headers=SECURITY_HEADERS, media_type=EventStream.media_type)
     if services.feed.listeners >= MOST_LISTENERS:
         raise HttpError(503, "too many listeners", headers={"Retry-After": "5"})
     if services.closing.asked.is_set():

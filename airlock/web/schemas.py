@@ -149,6 +149,9 @@ KEY: Schema = record(
         "created_at": TIME,
         "created_by": TEXT,
         "revoked_at": TIME_OR_NULL,
+        "face": TEXT_OR_NULL,
+        "owner": TEXT_OR_NULL,
+        "expires_at": TIME_OR_NULL,
     }
 )
 NEW_KEY: Schema = record({**KEY["properties"], "key": TEXT})

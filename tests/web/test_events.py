@@ -95,6 +95,12 @@ def test_a_listener_hears_of_new_and_resolved_requests_and_of_calls(gateway: Gat
         assert first < second < third
 
 
+def test_head_opens_no_stream(gateway: Gateway) -> None:
+    answer = gateway.ask("HEAD", "/events")
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/event-stream")
+
+
 def test_a_listener_that_comes_back_is_told_what_it_missed(gateway: Gateway) -> None:
     with listening(gateway) as stream:
         ask(gateway, n=0)
