@@ -26,7 +26,7 @@ from airlock.cli.show import card
 from airlock.errors import UpstreamError
 from airlock.ids import now_ms
 from airlock.model import ApprovalRequest, JsonObject, Resolution
-from airlock.ports import AuditFilter
+from airlock.ports import AuditEntry, AuditFilter
 from airlock.views import entry_shape
 from airlock.visible import bounded
 
@@ -150,8 +150,8 @@ async def _demo(frame: Frame) -> int:
     async with _stage() as (client, runtime):
         story = Story(frame, client, runtime)
         await story.play()
+        entries = await _settled(runtime)
         report = await runtime.store.verify()
-        entries = await runtime.store.entries(AuditFilter())
     steps = story.steps
     told = [step.ran for step in steps]
     good = report.sound and told[0] and not told[2]
@@ -161,6 +161,17 @@ async def _demo(frame: Frame) -> int:
     else:
         put_lines(_end(len(entries), report.events))
     return Exit.DONE if good else Exit.FOUND_WRONG
+
+
+async def _settled(runtime: Runtime) -> list[AuditEntry]:
+    """The history once the outcomes are in it: they are written just after the agent was answered."""
+    entries = await runtime.store.entries(AuditFilter())
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(3):
+            while any(one.result is None for one in entries):
+                await asyncio.sleep(0.02)
+                entries = await runtime.store.entries(AuditFilter())
+    return entries
 
 
 def _end(calls: int, events: int) -> list[Line]:

@@ -136,6 +136,7 @@ class WebhookNotifier:
 
     async def _post(self, body: bytes) -> int:
         target = Target.of(self._url)
+        head = _head(target, self._headers, len(body))
         connection = await _connect(target)
         try:
             reader, writer = await asyncio.open_connection(
@@ -147,7 +148,7 @@ class WebhookNotifier:
             connection.close()
             raise
         try:
-            writer.write(_head(target, self._headers, len(body)) + body)
+            writer.write(head + body)
             await writer.drain()
             return _status(await reader.readline())
         finally:
