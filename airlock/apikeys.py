@@ -1,6 +1,7 @@
 """API keys for programs: made here, stored as a digest, shown once (decisions.md 1).
 
-A key is `alk_` and 256 random bits. Nothing here reads a database: `ports_keys.KeyStore` keeps them.
+A key is a prefix and 256 random bits: `alk_` for Airlock's own, another for each sister API, whose clients
+look at it. Nothing here reads a database: `ports_keys.KeyStore` keeps them.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ from enum import StrEnum
 
 from airlock.errors import UsageError
 
-PREFIX = "alk_"
+PREFIXES = {"": "alk_", "agentgate": "agk_", "sidclaw": "ai_", "firewall": "aaf_", "harp": "airpat_"}
+"""What a key begins with, by the API that it was made for ("" is Airlock's own)."""
 
-_SHAPE = re.compile(r"alk_[A-Za-z0-9_-]{43}\Z")
+HEX = frozenset({"sidclaw"})
+"""Whose keys are written in hexadecimal digits."""
+
+_SHAPE = re.compile(r"(?:(?:alk|agk|aaf|airpat)_[A-Za-z0-9_-]{43}|ai_[0-9a-f]{64})\Z")
 _ID_LETTERS = "23456789abcdefghjkmnpqrstvwxyz"
 
 
 class Scope(StrEnum):
-    """What a key may do; `admin` is all of it."""
+    """What a key may do; `admin` is all of it. Those after it are of the sister APIs."""
 
     READ = "read"
     AUDIT_READ = "audit:read"
@@ -32,9 +37,27 @@ class Scope(StrEnum):
     POLICY_WRITE = "policy:write"
     KEYS_MANAGE = "keys:manage"
     ADMIN = "admin"
+    REQUEST_CREATE = "request:create"
+    REQUEST_READ = "request:read"
+    REQUEST_DECIDE = "request:decide"
+    WEBHOOK_MANAGE = "webhook:manage"
+    EVALUATE = "evaluate"
+    AGENTS_READ = "agents:read"
+    AGENTS_WRITE = "agents:write"
+    AGENTS_LIFECYCLE = "agents:lifecycle"
+    POLICIES_READ = "policies:read"
+    POLICIES_WRITE = "policies:write"
+    TRACES_READ = "traces:read"
+    TRACES_WRITE = "traces:write"
+    APPROVALS_READ = "approvals:read"
+    APPROVALS_WRITE = "approvals:write"
+    ACTIONS_READ = "actions:read"
+    ACTIONS_WRITE = "actions:write"
 
 
 ALL_SCOPES = frozenset(Scope)
+OWN_SCOPES = tuple(Scope)[: tuple(Scope).index(Scope.ADMIN) + 1]
+"""The scopes of Airlock's own API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +65,7 @@ class ApiKey:
     """One key as it is kept: never the key itself. `rate` is requests a minute, None the usual limit.
 
     `agent` binds it: then it speaks for that agent only and decides nothing, whatever its scopes say.
+    `face` is the API that it was made for, which gave it its prefix; `owner` is who answers for it.
     """
 
     id: str
@@ -53,6 +77,13 @@ class ApiKey:
     created_at: int
     created_by: str
     revoked_at: int | None = None
+    face: str = ""
+    owner: str = ""
+    expires_at: int | None = None
+
+    def works(self, now: int) -> bool:
+        """True while it was neither ended nor is past its end."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
     @property
     def identity(self) -> str:
@@ -60,9 +91,9 @@ class ApiKey:
         return f"key:{self.id}"
 
 
-def make_key() -> str:
-    """A new key: 256 bits from the system's generator."""
-    return PREFIX + secrets.token_urlsafe(32)
+def make_key(face: str = "") -> str:
+    """A new key for that API: 256 bits from the system's generator."""
+    return PREFIXES[face] + (secrets.token_hex(32) if face in HEX else secrets.token_urlsafe(32))
 
 
 def make_key_id() -> str:

@@ -107,22 +107,32 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFilter:
-    """Which requests: all fields that are set must match. `live_only` leaves out ended rows."""
+    """Which requests: all fields that are set must match. `live_only` leaves out ended rows.
+
+    They come oldest first, with `newest_first` the other way round.
+    """
 
     live_only: bool = False
     statuses: frozenset[Status] = frozenset()
     agent: str = ""
     limit: int = 1000
+    newest_first: bool = False
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditFilter:
-    """Which audit entries or events, newest first. `since` is inclusive, in milliseconds."""
+    """Which audit entries or events, newest first. `since` is inclusive, in milliseconds.
+
+    `request` wants what happened to one question, `asked` what happened to any.
+    """
 
     agent: str = ""
     tool: str = ""
     since: int | None = None
     limit: int = 100
+    request: str = ""
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

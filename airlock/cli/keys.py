@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 
 import click
 
-from airlock.apikeys import ApiKey, Scope, parse_scopes
+from airlock.apikeys import OWN_SCOPES, PREFIXES, ApiKey, Scope, parse_scopes
 from airlock.cli.authority import PIN_OPTION, decider
 from airlock.cli.frame import Frame, Group, here, wait_for
 from airlock.cli.places import known_configs
 from airlock.cli.render import complain, put, put_json, put_table
 from airlock.cli.show import local_time
 from airlock.config import Config
+from airlock.durations import milliseconds
 from airlock.errors import UsageError
 from airlock.ids import make_id, now_ms
 from airlock.keyring import Keyring, Wish, key_shape
@@ -35,15 +36,48 @@ def keys() -> None:
     required=True,
     multiple=True,
     metavar="S",
-    help=f"One of {', '.join(Scope)}; repeat it.",
+    help=f"One of {', '.join(OWN_SCOPES)}, or a scope of a sister API; repeat it.",
 )
 @click.option("--agent", default="", metavar="A", help="Bind it to this agent: then it decides nothing.")
 @click.option("--rate", type=int, metavar="N", help="At most so many requests a minute.")
+@click.option(
+    "--for",
+    "face",
+    default="",
+    metavar="API",
+    help=f"For clients of a sister API, which look at the prefix: {', '.join(filter(None, PREFIXES))}.",
+)
+@click.option("--owner", default="", metavar="N", help="Who answers for it.")
+@click.option("--expires", default="", metavar="T", help="How long it works, such as 30d.")
 @PIN_OPTION
-def create(name: str, scopes: tuple[str, ...], agent: str, rate: int | None, pin_stdin: bool) -> None:
+def create(
+    name: str,
+    scopes: tuple[str, ...],
+    agent: str,
+    rate: int | None,
+    face: str,
+    owner: str,
+    expires: str,
+    pin_stdin: bool,
+) -> None:
     """Make a key. It is printed once and kept nowhere."""
-    wish = Wish(name=name, scopes=parse_scopes(scopes), agent=agent, rate=rate)
+    wish = Wish(
+        name=name,
+        scopes=parse_scopes(scopes),
+        agent=agent,
+        rate=rate,
+        face=face,
+        owner=owner,
+        expires_at=_end(expires),
+    )
     wait_for(_create(here(), wish, decider(pin_stdin=pin_stdin)))
+
+
+def _end(length: str) -> int | None:
+    try:
+        return now_ms() + milliseconds(length) if length else None
+    except ValueError as error:
+        raise UsageError(f"--expires: {error}") from None
 
 
 async def _create(frame: Frame, wish: Wish, by: str) -> None:
@@ -78,7 +112,9 @@ async def _list(frame: Frame) -> None:
 
 
 def _row(key: ApiKey) -> tuple[str, ...]:
-    ended = "works" if key.revoked_at is None else f"revoked {local_time(key.revoked_at)}"
+    ended = "works" if key.works(now_ms()) else "expired"
+    if key.revoked_at is not None:
+        ended = f"revoked {local_time(key.revoked_at)}"
     scopes = " ".join(sorted(key.scopes))
     rate = "" if key.rate is None else f"{key.rate}/min"
     return key.id, key.name, scopes, key.agent, rate, local_time(key.created_at), key.created_by, ended

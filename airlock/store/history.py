@@ -41,6 +41,8 @@ def _terms(wanted: AuditFilter) -> tuple[list[str], list[Any]]:
         ("e.agent = ?", wanted.agent or None),
         ("e.tool = ?", wanted.tool or None),
         ("e.at >= ?", wanted.since),
+        ("e.request_id <> '' AND e.request_id = ?", wanted.request or None),
+        ("e.request_id <> ?", "" if wanted.asked else None),
     )
     return [term for term, value in given if value is not None], [
         value for _, value in given if value is not None

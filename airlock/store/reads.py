@@ -117,9 +117,10 @@ def requests(
     if wanted.agent:
         terms.append("agent = ?")
         values.append(wanted.agent)
-    where = " AND ".join(terms) + " ORDER BY created_at, number LIMIT ?"
+    order = "created_at DESC, number DESC" if wanted.newest_first else "created_at, number"
+    where = " AND ".join(terms) + f" ORDER BY {order} LIMIT ? OFFSET ?"
     with snapshot(connection):
-        return _requests(connection, now, own, where, (*values, wanted.limit))
+        return _requests(connection, now, own, where, (*values, wanted.limit, wanted.offset))
 
 
 def changed_since(

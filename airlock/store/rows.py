@@ -23,7 +23,7 @@ GRANT = (
     "id, agent, workspace, tool, fingerprint, any_args, rule, rule_digest, request_id, "
     "granted_by, granted_at, expires_at, ended_at"
 )
-KEY = "id, name, digest, scopes, agent, rate, created_at, created_by, revoked_at"
+KEY = "id, name, digest, scopes, agent, rate, created_at, created_by, revoked_at, face, owner, expires_at"
 
 Row = Sequence[Any]
 
@@ -190,6 +190,9 @@ def key_row(key: ApiKey) -> Row:
         key.created_at,
         key.created_by,
         key.revoked_at,
+        key.face,
+        key.owner,
+        key.expires_at,
     )
 
 

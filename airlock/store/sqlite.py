@@ -31,6 +31,7 @@ from airlock.store.failures import busy, telling, translated
 from airlock.store.group import Group, Member, Results
 from airlock.store.head import Seal
 from airlock.store.place import Place
+from airlock.store.records import RecordShelf
 from airlock.store.transaction import Writing
 from airlock.store.worker import Worker
 
@@ -56,9 +57,10 @@ SIGN_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-class SQLiteStore:
-    """Implements `ports.Store` and `ports_keys.KeyStore`. Belongs to the event loop that opened it.
+class SQLiteStore(RecordShelf):
+    """Implements `ports.Store`, `ports_keys.KeyStore` and `ports_faces.RecordStore`.
 
+    Belongs to the event loop that opened it.
     Plain events are committed in place, on the loop, where that needs no waiting. All else runs as whole
     transactions in two threads: one that writes, one that reads.
     """

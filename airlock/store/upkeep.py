@@ -14,7 +14,7 @@ from airlock.audit import PRUNED, Head, verify
 from airlock.errors import StoreError
 from airlock.ids import make_id
 from airlock.ports import ChainReport, Draft
-from airlock.store import history
+from airlock.store import history, records
 from airlock.store.connect import WAL_RESET_FIXED, connect
 from airlock.store.failures import telling
 from airlock.store.head import Seal, fresh_head, head_path
@@ -156,6 +156,7 @@ def prune_queue(cursor: sqlite3.Cursor, before: int) -> None:
     )
     cursor.execute("DELETE FROM standing_grant WHERE coalesce(ended_at, expires_at) < ?", (before,))
     cursor.execute("DELETE FROM rate_use WHERE at < ?", (before,))
+    records.prune(cursor, before)
     cursor.execute(
         "DELETE FROM process WHERE beat_at < ? "
         "AND NOT EXISTS (SELECT 1 FROM waiter WHERE waiter.process_id = process.id)",

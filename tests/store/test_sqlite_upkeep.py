@@ -20,6 +20,7 @@ from airlock.ports import Draft
 from airlock.store import sqlite as sqlite_store
 from airlock.store import upkeep
 from airlock.store.head import head_path
+from airlock.store.schema import SCHEMA
 from airlock.store.sqlite import SQLiteStore
 from store.values import Clock, draft, opening, question
 
@@ -257,7 +258,7 @@ async def test_facts_say_what_doctor_wants_to_know(store: SQLiteStore) -> None:
     await store.commit(opening(question()))
     facts = await store.facts(check=True)
     assert (facts.events, facts.first_seq, facts.last_seq, facts.requests, facts.pending) == (4, 1, 4, 1, 1)
-    assert (facts.damage, facts.schema, facts.sqlite_version) == ("", 1, sqlite3.sqlite_version)
+    assert (facts.damage, facts.schema, facts.sqlite_version) == ("", SCHEMA, sqlite3.sqlite_version)
     assert facts.wal_reset_bug == (sqlite3.sqlite_version_info < (3, 51, 3))
     assert facts.bytes > 0
     assert facts.wal_bytes > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SCHEMA = 1
+SCHEMA = 2
 """The newest migration here; the database says in `user_version` which it has."""
 
 APPLICATION_ID = 0x41524C4B
