@@ -64,8 +64,8 @@ class Wish(NamedTuple):
             )
         if self.face not in PREFIXES:
             raise UsageError(f"unknown API `{self.face[:64]}`: one of {', '.join(filter(None, PREFIXES))}")
-        if len(self.owner) > NAME_LIMIT or not (self.owner + " ").isprintable():
-            raise UsageError(f"an owner is a name of at most {NAME_LIMIT} printing characters")
+        if self.owner and not re.match(NAME, self.owner):
+            raise UsageError("an owner is a name of at most 100 letters, digits and ` ._@:/+-`")
         if self.rate is not None and not 1 <= self.rate <= MOST_RATE:
             raise UsageError(f"a rate is a number of requests a minute, from 1 to {MOST_RATE}")
         useless = self.scopes - AGENTS_OWN if self.agent else frozenset()

@@ -50,7 +50,7 @@ def keys() -> None:
 @click.option("--owner", default="", metavar="N", help="Who answers for it.")
 @click.option("--expires", default="", metavar="T", help="How long it works, such as 30d.")
 @PIN_OPTION
-def create(
+def create(  # noqa: PLR0917 - one parameter for each option
     name: str,
     scopes: tuple[str, ...],
     agent: str,
