@@ -114,22 +114,21 @@ TABLES: Mapping[str, Mapping[str, str]] = {
 }
 
 _COMMANDS = ("command", "cmd")
-_WORKDIRS = ("workdir", "working_directory", "dir_path", "directory", "cwd")
+_WORKDIRS = {
+    "codex": ("workdir",),
+    "gemini-cli": ("dir_path", "directory"),
+    "cursor": ("working_directory", "cwd"),
+}
 _PATHS = (
-    "file_path",
-    "filePath",
-    "notebook_path",
-    "absolute_path",
-    "path",
-    "dir_path",
-    "target_file",
-    "dirPath",
-)
+    "file_path", "filePath", "notebook_path", "absolute_path", "path", "dir_path", "target_file", "dirPath",
+)  # fmt: skip
 _MANY_PATHS = ("files", "paths", "include", "filePaths")
-_URLS = ("url", "urls", "prompt")
+_URLS = {"gemini-cli": ("url", "urls", "prompt")}
 _PROSE = "description"
-_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s<>\"']+")
+_OURS = frozenset({"argv", "cwd", "expands", "path", "because"})
+_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"']+|\bwww\.[^\s<>\"']+")
 _PATCHED = re.compile(r"^\*\*\* (?:(Add|Update|Delete) File|Move to): (.+?)\s*$", re.MULTILINE)
+_ODD_PATH = re.compile(r"[\x00-\x1f\x7f]|^\s*[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def is_ours(event: HookEvent, mcp_names: tuple[str, ...]) -> bool:
@@ -157,7 +156,11 @@ def arguments_of(event: HookEvent) -> JsonObject:
 
 
 def parts_of(event: HookEvent, *, home: str = "") -> tuple[Part, ...]:
-    """What the call does, by the policy's names; one part for a tool that is not taken apart."""
+    """What the call does, by the policy's names; one part for a tool that is not taken apart.
+
+    An agent chooses the names of its arguments as well: where several could be the one that the tool
+    reads, each is judged.
+    """
     name = _table(event).get(event.tool)
     if name is None:
         return (Part(tool=_unmapped(event), arguments=event.input),)
@@ -166,9 +169,9 @@ def parts_of(event: HookEvent, *, home: str = "") -> tuple[Part, ...]:
     if name == FETCH:
         return _fetches(event)
     if name == PATCH:
-        return _patches(event)
+        return _patches(event, home)
     if name.startswith(("file/", "notebook/")):
-        return _files(name, event)
+        return _files(name, event, home)
     return (Part(tool=name, arguments=event.input),)
 
 
@@ -190,22 +193,18 @@ def _shell(event: HookEvent, home: str) -> tuple[Part, ...]:
     from airlock.hooks.shell import split, split_words
 
     native = arguments_of(event)
-    command: Any = next((native[name] for name in _COMMANDS if name in native), None)
-    cwd = event.cwd
-    for name in _WORKDIRS:
-        if isinstance(native.get(name), str) and native[name]:
-            cwd = absolute(native[name], cwd)
-            break
-    if isinstance(command, list):
-        parts = split_words(command, cwd, home=home)
-    else:
-        parts = split(command, cwd, home=home)
-    return tuple(
-        Part(tool=part.tool, arguments={**native, **part.arguments})
-        if part.tool.startswith("bash/")
-        else part
-        for part in parts
-    )
+    commands: list[Any] = [native[name] for name in _COMMANDS if name in native] or [None]
+    folders = [native[name] for name in _WORKDIRS.get(event.client, ()) if name in native]
+    cwds = dict.fromkeys(absolute(one, event.cwd) for one in folders if isinstance(one, str) and one)
+    rest = {name: value for name, value in native.items() if name not in _OURS}
+    parts: dict[str, Part] = {}
+    for cwd in cwds or [event.cwd]:
+        for command in commands:
+            read = split_words if isinstance(command, list) else split
+            for part in read(command, cwd, home=home):
+                whole = {**rest, **part.arguments} if part.tool.startswith("bash/") else part.arguments
+                parts.setdefault(f"{part.tool}\0{whole!r}", Part(tool=part.tool, arguments=whole))
+    return tuple(parts.values())
 
 
 def absolute(path: str, cwd: str) -> str:
@@ -215,44 +214,63 @@ def absolute(path: str, cwd: str) -> str:
 
 
 def _texts(value: Any) -> list[str]:
+    """Every path or URL in a value: a text, a list of them, objects that name one."""
     if isinstance(value, str):
         return [value] if value else []
     if isinstance(value, list):
         return [text for one in value for text in _texts(one)]
-    return (
-        _texts(next((value[name] for name in _PATHS if name in value), "")) if isinstance(value, dict) else []
-    )
+    if isinstance(value, dict):
+        return [text for name in _PATHS if isinstance(value.get(name), str) for text in _texts(value[name])]
+    return []
 
 
-def _files(name: str, event: HookEvent) -> tuple[Part, ...]:
-    """One part for each path that the tool names; `path` is absolute."""
-    found = [text for key in (*_PATHS, *_MANY_PATHS) for text in _texts(event.input.get(key))]
+def _places(text: str, cwd: str, home: str) -> list[str]:
+    """The absolute paths that a tool may make of this text; empty when that cannot be told."""
+    plain = text.strip()
+    if _ODD_PATH.search(text):
+        return []
+    found = [absolute(text, cwd), absolute(plain, cwd)]
+    if plain.startswith("~"):
+        if not home or plain[1:2] not in {"", "/"}:
+            return []
+        found.append(absolute(home + plain[1:], cwd))
+    return found
+
+
+def _located(name: str, arguments: JsonObject, places: list[str], *, sure: bool) -> tuple[Part, ...]:
+    """One part for each path; `file/_complex` beside them when there may be more."""
+    rest = {key: value for key, value in arguments.items() if key != "path"}
+    parts = [Part(tool=name, arguments={**rest, "path": path}) for path in dict.fromkeys(places)]
+    if not parts:
+        parts.append(Part(tool=name, arguments=rest))
+    if not sure:
+        parts.append(Part(tool="file/_complex", arguments=arguments))
+    return tuple(parts)
+
+
+def _files(name: str, event: HookEvent, home: str) -> tuple[Part, ...]:
+    texts = [text for key in (*_PATHS, *_MANY_PATHS) for text in _texts(event.input.get(key))]
+    pattern = event.input.get("pattern")
+    sure = True
     if name in {"file/glob", "file/grep", "file/list"}:
-        found = [_searched(event.input, found)]
-    paths = dict.fromkeys(absolute(text, event.cwd) for text in found)
-    if not paths:
-        return (Part(tool=name, arguments={key: event.input[key] for key in event.input if key != "path"}),)
-    return tuple(Part(tool=name, arguments={**event.input, "path": path}) for path in paths)
-
-
-def _searched(arguments: JsonObject, found: list[str]) -> str:
-    """Where a search begins: its folder, and the part of its pattern before the first wildcard."""
-    folder = found[0] if found else "."
-    pattern = arguments.get("pattern")
-    if not isinstance(pattern, str) or not (pattern.startswith("/") or ".." in pattern):
-        return folder
-    fixed = re.split(r"[*?\[{]", pattern, maxsplit=1)[0]
-    return posixpath.join(folder, fixed.rpartition("/")[0] or "/") if "/" in fixed else folder
+        texts = texts or ["."]
+        if name == "file/glob" and isinstance(pattern, str):
+            fixed = re.split(r"[*?\[{(!]", pattern, maxsplit=1)[0]
+            open_end = pattern[len(fixed) :]
+            sure = ".." not in open_end and not re.search(r"[{(][^})]*[/~]", open_end)
+            texts = [posixpath.join(text, fixed.rpartition("/")[0] or fixed[:1]) for text in texts]
+    found = [_places(text, event.cwd, home) for text in texts]
+    return _located(name, event.input, [path for one in found for path in one], sure=sure and all(found))
 
 
 def _fetches(event: HookEvent) -> tuple[Part, ...]:
     """One part for each URL, with its `host`; a URL that readers read differently adds `http/_complex`."""
     urls: list[str] = []
-    for key in _URLS:
+    for key in _URLS.get(event.client, ("url", "urls")):
         texts = _texts(event.input.get(key))
-        if key == "prompt" and urls:
-            break
-        urls += texts if key != "prompt" else [url for text in texts for url in _URL_IN_TEXT.findall(text)]
+        if key == "prompt":
+            texts = [url.rstrip(".,;:!?)") for text in texts for url in _URL_IN_TEXT.findall(text)]
+        urls += texts
     parts: list[Part] = []
     for url in dict.fromkeys(urls):
         host, sure = host_of(url)
@@ -260,18 +278,16 @@ def _fetches(event: HookEvent) -> tuple[Part, ...]:
         parts.append(Part(tool=FETCH, arguments=arguments))
         if not sure:
             parts.append(Part(tool="http/_complex", arguments=arguments))
-    return tuple(parts) or (Part(tool=FETCH, arguments=event.input),)
+    rest = {key: value for key, value in event.input.items() if key != "host"}
+    return tuple(parts) or (Part(tool=FETCH, arguments=rest),)
 
 
-def _patches(event: HookEvent) -> tuple[Part, ...]:
+def _patches(event: HookEvent, home: str) -> tuple[Part, ...]:
     """The files that a patch names; `file/_complex` when it names none."""
-    keys = (*_COMMANDS, "input", "patch")
-    text = "\n".join(str(event.input[key]) for key in keys if isinstance(event.input.get(key), (str, list)))
-    parts = [
-        Part(
-            tool="file/edit" if action == "Update" else "file/write",
-            arguments={**event.input, "path": absolute(path, event.cwd)},
-        )
-        for action, path in _PATCHED.findall(text.replace("\\n", "\n") if "\n" not in text else text)
-    ]
+    text = "\n".join(one for key in (*_COMMANDS, "input", "patch") for one in _texts(event.input.get(key)))
+    parts: list[Part] = []
+    for action, path in _PATCHED.findall(text):
+        places = _places(path, event.cwd, home)
+        name = "file/edit" if action == "Update" else "file/write"
+        parts += _located(name, event.input, places, sure=bool(places))
     return tuple(parts) or (Part(tool="file/_complex", arguments=event.input),)
