@@ -28,11 +28,10 @@ async def audit(asked: Asked) -> Response:
     query = asked.request.query_params
     wanted = _filter(query, asked.who.agent)
     view = one(query, "view") or "calls"
+    after = _number(query, "after", 0, 0, None)
     store = asked.services.gate.store
     if view == "events":
-        events = await store.events(
-            after=_number(query, "after", 0, 0, None), limit=wanted.limit, wanted=wanted
-        )
+        events = await store.events(after=after, limit=wanted.limit, wanted=wanted)
         return JsonAnswer([event_shape(event) for event in events])
     if view != "calls":
         raise UsageError("`view` must be `calls` or `events`")

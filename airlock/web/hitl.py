@@ -96,7 +96,7 @@ APPROVE_BODY = {
         "note": _NOTE,
         "for": {
             "type": ["string", "null"],
-            "pattern": r"^([0-9]{1,6} ?(ms|s|m|h))?$",
+            "pattern": r"^([0-9]{1,11} ?ms|[0-9]{1,8} ?s|[0-9]{1,6} ?m|[0-9]{1,4} ?h|[0-9]{1,3} ?d)?$",
             "description": "also grant the same call this long: `10m`",
         },
         "any_args": {"type": "boolean", "description": "widen the grant to the tool's other arguments"},

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from airlock.apikeys import Scope, parse_scopes
 from airlock.errors import UsageError
-from airlock.keyring import MOST_RATE, NAME_LIMIT, Keyring, Wish, key_shape
+from airlock.keyring import MOST_RATE, NAME, Keyring, Wish, key_shape
 from airlock.web import schemas
 from airlock.web.errors import HttpError, JsonAnswer
 from airlock.web.routes import Asked, Parameter, Reply, Route
@@ -60,7 +60,7 @@ def _wish(body: Mapping[str, Any]) -> Wish:
 KEY_BODY = {
     "type": "object",
     "properties": {
-        "name": {"type": "string", "minLength": 1, "maxLength": NAME_LIMIT},
+        "name": {"type": "string", "pattern": NAME},
         "scopes": {**schemas.SCOPES, "minItems": 1},
         "agent": {
             "type": ["string", "null"],

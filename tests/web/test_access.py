@@ -232,6 +232,8 @@ def test_nobody_gives_a_scope_that_they_do_not_hold(gateway: Gateway, keys: dict
         {"name": "n"},
         {"name": "", "scopes": ["read"]},
         {"name": "n\n", "scopes": ["read"]},
+        {"name": "\u202egnp", "scopes": ["read"]},
+        {"name": "n" * 101, "scopes": ["read"]},
         {"name": "n", "scopes": []},
         {"name": "n", "scopes": "read"},
         {"name": "n", "scopes": ["root"]},

@@ -311,6 +311,7 @@ def test_audit_filters_and_counts(gateway: Gateway) -> None:
         "since=%00",
         "view=all",
         "after=x&view=events",
+        "after=-1",
     ],
 )
 def test_a_malformed_audit_query_is_400(shared: Gateway, query: str) -> None:
