@@ -81,6 +81,12 @@ class ProviderConfig:
     roots: bool = True
 
     @property
+    def allowed(self) -> frozenset[str]:
+        """What this server may ask the client for."""
+        asks = {"sampling": self.sampling, "elicitation": self.elicitation, "roots": self.roots}
+        return frozenset(name for name, may in asks.items() if may)
+
+    @property
     def endpoint(self) -> str:
         """A digest of what is started or called, without environment or header values."""
         where = [self.type, self.command, list(self.args), str(self.cwd or ""), self.url]
@@ -233,6 +239,18 @@ class NotifyConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FaceConfig:
+    """One sister API that the gateway speaks. `agent` is whose policy holds for a key that is bound to none.
+
+    `wrapped`: lists are objects, as the API's later clients read them.
+    """
+
+    name: str
+    agent: str
+    wrapped: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """One loaded config: valid as far as its own text can tell. `warnings` are worth showing.
 
@@ -254,6 +272,7 @@ class Config:
     approvals: ApprovalConfig = field(default_factory=ApprovalConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     notify: tuple[NotifyConfig, ...] = ()
+    compat: Mapping[str, FaceConfig] = NOTHING
     names_max: int = 48
     reload: Literal["auto", "trust", "off"] = "auto"
     sources: tuple[Path, ...] = ()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
-from airlock import loader_policy, loader_settings
+from airlock import loader_faces, loader_policy, loader_settings
 from airlock.config import HOOK_NAMESPACES, AgentConfig, Config, PatternLine, PatternLists, RuleConfig, Secret
 from airlock.database import database
 from airlock.errors import ConfigError, Problem
@@ -87,15 +87,19 @@ def _config(reading: Reading, root: Node, real: Path, digest: str) -> Config | N
         return None
     top = Section(reading, "", root, "")
     _environment(reading, top)
-    server = loader_settings.server(top.section("server", "server"))
+    compat = loader_faces.faces(top)
+    server = loader_faces.opened(loader_settings.server(top.section("server", "server")), compat)
     approvals = top.section("approvals", "approvals")
     audit = top.section("audit", "audit")
     people = loader_settings.people(top.sections("people", "person", mapping=True))
-    profiles, agents = _who(top)
+    profiles, written = _who(top)
+    agents = loader_faces.with_their_agents(compat, written, top.text("default_profile"))
     rules = loader_policy.rules(_listed(top, "rules", "rule"), agents, people)
     known = providers(reading, top.found("providers"))
     _check_tokens(top, server.api_secret, {name: one.token for name, one in agents.items()})
-    _check_patterns(reading, [*profiles.values(), *(one.lists for one in agents.values())], rules, known)
+    loader_faces.check(top, compat, set(written), known)
+    lists = [*profiles.values(), *(one.lists for one in agents.values())]
+    _check_patterns(reading, lists, rules, {*known, *compat})
     if not agents and top.found("agents") is None:
         reading.warn(1, "agents", "there are no agents: nobody can call anything")
     notices = loader_settings.notify(_listed(top, "notify", "notify"))
@@ -113,6 +117,7 @@ def _config(reading: Reading, root: Node, real: Path, digest: str) -> Config | N
         approvals=loader_settings.approvals(approvals),
         audit=loader_settings.audit(audit),
         notify=notices + loader_settings.older_notices(reading, approvals),
+        compat=compat,
         names_max=loader_settings.names_max(top.section("names", "names")),
         reload=_reload(top),
     )
@@ -191,7 +196,7 @@ def _check_patterns(
     reading: Reading,
     lists: Iterable[PatternLists],
     rules: Iterable[RuleConfig],
-    known: Mapping[str, object],
+    known: Iterable[str],
 ) -> None:
     """Warn of patterns that name a provider which is not there: they match nothing."""
     written = [(line, one.owner) for one in lists for line in (*one.allow, *one.ask, *one.deny)]

@@ -345,7 +345,7 @@ def _check_providers(config: Config, rules: Iterable[Rule]) -> Iterable[Problem]
     for rule in rules:
         for pattern, line in rule.names.lines:
             provider, path = pattern.provider, rule.id if rule.listed else f"rules.{rule.id}.tool"
-            if provider and provider not in config.providers and provider not in HOOK_NAMESPACES:
+            if provider and provider not in {*config.providers, *config.compat, *HOOK_NAMESPACES}:
                 message, hint = (
                     f"unknown provider `{provider}` in `{line.text}`",
                     near(provider, config.providers),

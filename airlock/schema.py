@@ -26,8 +26,9 @@ _ABOUT: Final[Mapping[str, str]] = {
     "audit": "What history keeps.",
     "notify": "One way to tell people.",
     "names": "How tools are named for clients.",
+    "face": "One sister API that the gateway speaks.",
 }
-_MAY_BE_EMPTY: Final = frozenset({"server", "profile", "agent", "approvals", "audit", "names"})
+_MAY_BE_EMPTY: Final = frozenset({"server", "profile", "agent", "approvals", "audit", "names", "face"})
 
 
 def json_schema() -> dict[str, Any]:

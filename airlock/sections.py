@@ -27,6 +27,8 @@ from airlock.shapes import (
     one,
 )
 
+COMPAT: Final = ("agentgate", "sidclaw", "firewall", "harp")
+
 TOP: Final[Mapping[str, Key]] = {
     "server": Key(
         one("server"), "The gateway's listener and the people's secret.", "", "server: {port: 4111}"
@@ -81,6 +83,23 @@ TOP: Final[Mapping[str, Key]] = {
     ),
     "audit": Key(one("audit"), "What history keeps.", "", "audit: {retention_days: 90}"),
     "notify": Key(listed("notify"), "How people are told of a question.", "nobody", "notify: [{type: bell}]"),
+    "compat": Key(
+        {
+            "anyOf": [
+                {"enum": list(COMPAT)},
+                {"type": ["array", "null"], "items": {"enum": list(COMPAT)}},
+                {
+                    "type": "object",
+                    "propertyNames": {"enum": list(COMPAT)},
+                    "additionalProperties": {"$ref": "#/$defs/face"},
+                },
+            ]
+        },
+        "Which sister APIs the gateway speaks too, for programs that were written for them: "
+        "a list of names, or the names with options.",
+        "none",
+        "compat: [agentgate, sidclaw]",
+    ),
     "names": Key(one("names"), "How tools are named for clients.", "", "names: {max: 48}"),
     "reload": Key(
         {"enum": ["auto", "trust", "off", False]},
@@ -257,6 +276,21 @@ NOTIFY: Final[Mapping[str, Key]] = {
     ),
 }
 
+FACE: Final[Mapping[str, Key]] = {
+    "agent": Key(
+        TEXT,
+        "Whose policy holds for keys that are bound to no agent.",
+        "an agent with the API's name",
+        "agent: billing",
+    ),
+    "lists": Key(
+        choice("plain", "wrapped"),
+        "Whether AgentGate's lists are arrays, or objects as its later clients read them.",
+        "`plain`",
+        "lists: wrapped",
+    ),
+}
+
 NAMES: Final[Mapping[str, Key]] = {
     "max": Key(
         WHOLE, "The longest tool name, 16 to 64; clients put their own words in front.", "48", "max: 48"
@@ -277,6 +311,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {
     "audit": AUDIT,
     "notify": NOTIFY,
     "names": NAMES,
+    "face": FACE,
 }
 
 GONE: Final[Mapping[str, str]] = {

@@ -263,6 +263,7 @@ SECTION_PATHS = {
     "audit": ("audit: {}", "audit.{key}"),
     "notify": ("notify: [{}]", "notify[0].{key}"),
     "names": ("names: {}", "names.{key}"),
+    "face": ("compat: {{agentgate: {}}}", "compat.agentgate.{key}"),
 }
 
 
