@@ -107,7 +107,7 @@ class Gate(Counter):
             self._scribe.adopt(redactor)
 
     def vouch(self, text: str) -> str:
-        """A mark that only this Airlock can make: what carries it was handed out by it, also before a restart."""
+        """A mark that only we can make: what carries it was handed out here, maybe before a restart."""
         return hmac.new(self._key, b"handed out\0" + text.encode(), "sha256").hexdigest()
 
     # -- deciding ------------------------------------------------------------------------------------

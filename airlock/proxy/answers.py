@@ -6,9 +6,9 @@ from typing import Final
 
 from airlock.model import JsonObject, Kind, Outcome, Refuse
 from airlock.proxy.client import Client, Exchange
-from airlock.proxy.eras import DECISION, REFUSED
+from airlock.proxy.eras import DECISION, REFUSED, UNSUPPORTED_VERSION, VERSION
 from airlock.proxy.link import Reply
-from airlock.proxy.wire import INTERNAL_ERROR, INVALID_PARAMS
+from airlock.proxy.wire import INTERNAL_ERROR, INVALID_PARAMS, error_frame
 
 NOT_FOUND: Final = {"legacy": -32002, "modern": INVALID_PARAMS}
 
@@ -74,3 +74,11 @@ def asked_name(exchange: Exchange) -> str:
     """What the client called the thing it asked for."""
     name = exchange.params.get("name", exchange.params.get("uri", ""))
     return name if isinstance(name, str) else ""
+
+
+def unsupported(exchange: Exchange, versions: tuple[str, ...]) -> JsonObject:
+    """The error for a request of the other era, or of a version that is not spoken here."""
+    asked = exchange.params.get("protocolVersion") or exchange.meta.get(VERSION)
+    data = {"supported": list(versions), "requested": asked if isinstance(asked, str) else ""}
+    text = f"this connection speaks {versions[-1]} already"
+    return error_frame(exchange.id, UNSUPPORTED_VERSION, text, data)

@@ -10,7 +10,6 @@ import asyncio
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +18,8 @@ from airlock.model import Call, Effect, JsonObject, Kind, Outcome, Proceed, Refu
 from airlock.proxy.answers import Answers, asked_name, outcome_of
 from airlock.proxy.catalog import Catalog, Target
 from airlock.proxy.client import Client, Exchange
-from airlock.proxy.eras import COMPLETE, INPUT_REQUIRED, LOG_LEVEL, reply_for, result_type
+from airlock.proxy.eras import COMPLETE, INPUT_REQUIRED, LOG_LEVEL, TASK, reply_for, result_type
+from airlock.proxy.errand import Detaching, Errand
 from airlock.proxy.link import Reply
 from airlock.proxy.router import Router
 from airlock.proxy.waiting import Ticker, patience
@@ -37,25 +37,6 @@ RECORD_SECONDS: Final = 0.005
 _TIMED_OUT: Final = re.compile(r"time(d)? ?out", re.IGNORECASE)
 
 
-@dataclass(slots=True, kw_only=True)
-class Errand:
-    """One thing to be done for one request: to whom, and with what, once the gate lets it."""
-
-    exchange: Exchange
-    target: Target
-    kind: Kind
-    method: str
-    params: JsonObject
-    call: Call
-    rounds: int = 0
-    on_hold: Callable[[Reply], None] | None = None
-    """Takes the reply while the client is being asked something and its request is answered for now."""
-
-    def step(self, params: JsonObject) -> None:
-        """Progress goes to whichever request of the client waits for this now."""
-        self.exchange.step(params)
-
-
 class Calls:
     """Runs the gated requests of one client."""
 
@@ -67,6 +48,8 @@ class Calls:
         self._answers = Answers(client)
         self.on_input_required: Callable[[Errand, Proceed, Reply], None] | None = None
         """What to do when an upstream wants input first; set by the one who can ask the client."""
+        self.tasks: Detaching | None = None
+        """Who can answer a call with a task; None when nobody can."""
         self.log_level = ""
         self._together: list[Errand] | None = None
         self._leaving = False
@@ -190,30 +173,39 @@ class Calls:
         self.settle(errand, await self._verdict(errand))
 
     async def _verdict(self, errand: Errand) -> Proceed | Refuse:
-        return await self.authorize(errand.exchange, errand.call)
+        return await self.authorize(errand.exchange, errand.call, errand)
 
-    async def authorize(self, exchange: Exchange, call: Call) -> Proceed | Refuse:
+    async def authorize(
+        self, exchange: Exchange, call: Call, errand: Errand | None = None
+    ) -> Proceed | Refuse:
         """The gate's word on a call of this request; while a person is asked, the client is shown that."""
         ticker = Ticker(exchange)
+        patience_ms = None if self._may_detach(errand) else self._patience()
+        on_wait = partial(self._parked, exchange, ticker, errand)
         try:
-            return await self._gate.authorize(
-                call, patience_ms=self._patience(), on_wait=partial(self._parked, exchange, ticker)
-            )
+            return await self._gate.authorize(call, patience_ms=patience_ms, on_wait=on_wait)
         finally:
             ticker.stop()
-            exchange.waiting = None
+            (errand.exchange if errand is not None else exchange).waiting = None
+
+    def _may_detach(self, errand: Errand | None) -> bool:
+        return errand is not None and self.tasks is not None and self.tasks.wanted(errand)
 
     def _patience(self) -> int | None:
         return patience(self._gate.config, self._client.seat.principal.name, self._client.name)
 
-    def _parked(self, exchange: Exchange, ticker: Ticker, waiting: Wait) -> None:
+    def _parked(self, exchange: Exchange, ticker: Ticker, errand: Errand | None, waiting: Wait) -> None:
+        exchange = exchange if errand is None else errand.exchange
         exchange.waiting = waiting
         if self._leaving and not exchange.over:
             self._abandon(exchange)
         elif exchange.over:
             self._give_back(exchange)
-        else:
+        elif errand is None or not self._may_detach(errand) or not self._detach(errand, waiting):
             ticker.show(waiting)
+
+    def _detach(self, errand: Errand, waiting: Wait) -> bool:
+        return self.tasks is not None and self.tasks.park(errand, waiting)
 
     def settle(self, errand: Errand, verdict: Proceed | Refuse) -> None:
         """Do what the gate said."""
@@ -300,12 +292,17 @@ class Calls:
         if found == INPUT_REQUIRED and self.on_input_required is not None and not exchange.over:
             self.on_input_required(errand, proceed, reply)
             return
+        if found == TASK and not exchange.over and self._relayed(errand, proceed, reply):
+            return
         if found != COMPLETE:
             text = f"`{errand.target.provider}` answered with a `{found[:40]}` that was not agreed on"
             reply = {"error": {"code": INTERNAL_ERROR, "message": text}}
         exchange.proceed = None
         self.complete(proceed, *outcome_of(reply))
         self._client.answer(exchange, reply_for(self._client.era or "legacy", era, errand.method, reply))
+
+    def _relayed(self, errand: Errand, proceed: Proceed, reply: Reply) -> bool:
+        return self.tasks is not None and self.tasks.relay(errand, proceed, reply)
 
     def complete(self, proceed: Proceed, outcome: Outcome, error: str = "") -> None:
         """Record how it came out: a moment after the answer, together with others that end then."""

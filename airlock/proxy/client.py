@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from airlock.ids import make_id
 from airlock.model import Call, JsonObject, Kind, Origin, Principal, Proceed, Wait
 from airlock.proxy.eras import TOOL_USE_ID
 from airlock.proxy.link import Era, Reply, Upstream
 
 if TYPE_CHECKING:
-    from airlock.proxy.calls import Errand
+    from airlock.proxy.errand import Errand
 
 MAX_OPEN: Final = 4_096
 """Requests of one client that may be open at once; more are refused, so that a flood costs little."""
@@ -174,7 +174,7 @@ class Client:
     ) -> Call:
         """The call to be judged."""
         return Call(
-            id=secrets.token_hex(16),
+            id=make_id(),
             kind=kind,
             principal=self.seat.principal,
             provider=provider,

@@ -22,6 +22,7 @@ from airlock.proxy.eras import (
     SERVER_INFO,
     VERSION,
     legacy_version,
+    passed_on,
 )
 from airlock.proxy.link import Era, Facing, Reply
 from airlock.proxy.peer import Manner, Peer
@@ -44,8 +45,7 @@ class Agreement:
 
 def promised(facing: Facing, provider: ProviderConfig) -> JsonObject:
     """The client's capabilities as this upstream gets to see them."""
-    allowed = {"sampling": provider.sampling, "elicitation": provider.elicitation, "roots": provider.roots}
-    return {name: value for name, value in facing.capabilities.items() if allowed.get(name, True)}
+    return passed_on(facing.capabilities, provider.allowed)
 
 
 async def agree(
@@ -60,6 +60,7 @@ async def agree(
     hello = _Hello(peer, facing, promised(facing, provider))
     agreed = await _handshake(hello, facing.era, legacy_only, probe_seconds)
     peer.manner = agreed.manner  # both handshakes may have succeeded
+    peer.manner.allowed = provider.allowed
     return agreed
 
 
@@ -123,12 +124,13 @@ class _Hello:
     async def initialize(self) -> Agreement:
         """The legacy handshake."""
         version = legacy_version(self._facing.protocol_version)
-        params = {"protocolVersion": version, "capabilities": self._capabilities, "clientInfo": self._info}
+        capabilities = {name: one for name, one in self._capabilities.items() if name != "extensions"}
+        params = {"protocolVersion": version, "capabilities": capabilities, "clientInfo": self._info}
         result = _result("initialize", await self._peer.ask("initialize", params))
         found = result.get("protocolVersion")
         if found not in LEGACY_VERSIONS:
             raise UpstreamError(f"it answered `initialize` with MCP version `{found}`, which is not known")
-        self._peer.manner = Manner(promised=frozenset(self._capabilities))
+        self._peer.manner = Manner(promised=frozenset(capabilities))
         self._peer.notify("notifications/initialized", None)
         return self._agreed("legacy", found, result, _object(result.get("serverInfo")))
 

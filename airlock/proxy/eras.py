@@ -29,6 +29,10 @@ NOT_FOUND_LEGACY: Final = -32002
 REFUSED: Final = 403
 """Our own error code for a refused resource or prompt; the specification keeps -32768..-32000 for others."""
 
+TASKS: Final = PREFIX + "tasks"
+"""The one extension that is passed on: what is not understood could go round the policy."""
+
+TASK: Final = "task"
 COMPLETE: Final = "complete"
 INPUT_REQUIRED: Final = "input_required"
 
@@ -60,6 +64,20 @@ def check_envelope(params: JsonObject | None) -> JsonObject:
     if not isinstance(meta.get(CAPABILITIES), dict):
         raise EnvelopeError(f"`_meta` must carry `{CAPABILITIES}`", code=-32602)
     return meta
+
+
+def declares_tasks(capabilities: Any) -> bool:
+    """True for the capabilities of a client that can take a task for an answer."""
+    extensions = capabilities.get("extensions") if isinstance(capabilities, dict) else None
+    return isinstance(extensions, dict) and isinstance(extensions.get(TASKS), dict)
+
+
+def passed_on(capabilities: JsonObject, allowed: frozenset[str]) -> JsonObject:
+    """A client's capabilities as an upstream may rely on them: what is known, less what is denied it."""
+    found = {name: value for name, value in capabilities.items() if name in allowed}
+    if declares_tasks(capabilities):
+        found["extensions"] = {TASKS: capabilities["extensions"][TASKS]}
+    return found
 
 
 def legacy_version(wanted: Any) -> str:

@@ -30,6 +30,7 @@ from airlock.proxy.front_legacy import Legacy, LegacySession
 from airlock.proxy.front_modern import Modern
 from airlock.proxy.router import MakeUpstream, Router
 from airlock.proxy.session import Session
+from airlock.proxy.taskbook import TaskBook
 from airlock.proxy.wire import INVALID_REQUEST, decode, error_frame
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class McpApp:
         self._gate = gate
         self._make = make
         self._limit = body_limit
+        self._book = TaskBook(gate)
         self._descriptions = Descriptions(state / "upstreams" if state is not None else None)
         self._modern = Modern(self._router, self._session)
         self._legacy = Legacy(self._router, self._session)
@@ -63,7 +65,14 @@ class McpApp:
         seat = Seat(
             principal=principal, workspace=self._gate.config.workspace, session=session_id, road="http"
         )
-        return Session(send=send, gate=self._gate, router=router, seat=seat, descriptions=self._descriptions)
+        return Session(
+            send=send,
+            gate=self._gate,
+            router=router,
+            seat=seat,
+            descriptions=self._descriptions,
+            book=self._book,
+        )
 
     def policy_changed(self) -> None:
         """Tell every client that its lists may be others."""

@@ -119,7 +119,7 @@ class Modern:
         if len(self._houses) < MAX_HOUSES:
             return
         for key, house in list(self._houses.items()):
-            if not house.open:
+            if not house.open and not house.session.busy:
                 self._drop(key)
                 return
 
@@ -132,6 +132,9 @@ class Modern:
     def _drop(self, key: bytes) -> None:
         house = self._houses.get(key)
         if house is None or house.open:
+            return
+        if house.session.busy:
+            self._schedule(key, house)
             return
         del self._houses[key]
         task = asyncio.create_task(_close(house))

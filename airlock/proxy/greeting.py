@@ -10,7 +10,7 @@ from airlock.config import ProviderConfig
 from airlock.model import JsonObject, Kind
 from airlock.proxy.catalog import Catalog
 from airlock.proxy.described import Description, Descriptions, describe
-from airlock.proxy.eras import MODERN_VERSIONS, SERVER_INFO
+from airlock.proxy.eras import MODERN_VERSIONS, SERVER_INFO, TASKS, declares_tasks
 from airlock.proxy.link import Era
 from airlock.proxy.offers import PROMPTS, RESOURCES, TEMPLATES, TOOLS
 from airlock.proxy.router import Router
@@ -34,6 +34,8 @@ class Greeting:
     def __init__(self, router: Router, catalog: Catalog, descriptions: Descriptions) -> None:
         self.own_tools: Callable[[], bool] = lambda: False
         """Says whether there are tools of our own beside the upstreams'."""
+        self.own_tasks: Callable[[], bool] = lambda: False
+        """Says whether a call that waits for a person may become a task."""
         self._router = router
         self._catalog = catalog
         self._descriptions = descriptions
@@ -84,6 +86,8 @@ class Greeting:
         for name in ("logging", "completions"):
             if any(name in one for one in known):
                 offered[name] = {}
+        if era == "modern" and (self.own_tasks() or any(declares_tasks(one) for one in known)):
+            offered["extensions"] = {TASKS: {}}
         return offered
 
     def instructions(self, era: Era) -> str:

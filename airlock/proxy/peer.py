@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from airlock.model import JsonObject
-from airlock.proxy.eras import ENVELOPE, INPUT_REQUIRED, LOG_LEVEL
+from airlock.proxy.eras import CAPABILITIES, ENVELOPE, INPUT_REQUIRED, LOG_LEVEL, passed_on
 from airlock.proxy.link import OnProgress, OnReply, Reply
 from airlock.proxy.wire import (
     INVALID_REQUEST,
@@ -72,6 +72,7 @@ class _Open:
     on_reply: OnReply
     on_progress: OnProgress | None
     deadline: float
+    promised: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,6 +81,8 @@ class Manner:
 
     envelope: JsonObject | None = None
     promised: frozenset[str] = frozenset()
+    allowed: frozenset[str] = frozenset()
+    """What the config lets this server ask for: a modern request may promise that, if its client does."""
 
 
 class Peer:
@@ -116,13 +119,14 @@ class Peer:
     ) -> int:
         """Send a request and return its id; `on_reply` is called exactly once, later."""
         self._last = ticket = self._last + 1
+        promised = self._promised(params)
         params = self._addressed(params, ticket if on_progress else None, envelope)
         if self._ended:
             self._loop.call_soon(on_reply, self._failure(CLOSED, self._ended))
             return ticket
         self._send(request_frame(ticket, method, params))  # a frame that cannot be written raises here
         deadline = NEVER if method in UNLIMITED else self._loop.time() + self._timeout
-        self._open[ticket] = _Open(method, on_reply, on_progress, deadline)
+        self._open[ticket] = _Open(method, on_reply, on_progress, deadline, promised)
         self._arm(deadline)
         return ticket
 
@@ -207,6 +211,9 @@ class Peer:
         }
         if envelope is not None:
             fresh.update(envelope)
+            own = meta.get(CAPABILITIES)
+            if isinstance(own, dict):  # what this very request's client can do, not what an earlier one could
+                fresh[CAPABILITIES] = passed_on(own, self.manner.allowed)
             level = meta.get(LOG_LEVEL)
             if level is not None:
                 fresh[LOG_LEVEL] = level
@@ -229,21 +236,18 @@ class Peer:
             return
         del frame["jsonrpc"], frame["id"]
         if self.manner.envelope is not None:
-            problem = self._overreach(frame.get("result"))
+            problem = _overreach(frame.get("result"), pending.promised)
             if problem:
                 frame = self._failure(INVALID_REQUEST, problem)
         pending.on_reply(frame)
 
-    def _overreach(self, result: object) -> str:
-        """What an `input_required` asks beyond what was promised; "" when nothing."""
-        if not isinstance(result, dict) or result.get("resultType") != INPUT_REQUIRED:
-            return ""
-        asks = result.get("inputRequests")
-        for ask in asks.values() if isinstance(asks, dict) else ():
-            method = ask.get("method") if isinstance(ask, dict) else None
-            if ASKS.get(str(method)) not in self.manner.promised:
-                return f"it asks for `{str(method)[:60]}`, which it was not offered"
-        return ""
+    def _promised(self, params: JsonObject | None) -> frozenset[str]:
+        """What this request may be asked for: what its client can do, else what the connection's could."""
+        meta = params.get("_meta") if params else None
+        own = meta.get(CAPABILITIES) if isinstance(meta, dict) else None
+        if not isinstance(own, dict):
+            return self.manner.promised
+        return frozenset(passed_on(own, self.manner.allowed))
 
     def _questioned(self, request_id: Id, method: str, params: JsonObject | None) -> None:
         if method == "ping":
@@ -329,3 +333,15 @@ class Peer:
 
     def _failure(self, code: int, message: str) -> Reply:
         return {"error": {"code": code, "message": f"airlock: upstream `{self.name}`: {message}"}}
+
+
+def _overreach(result: object, promised: frozenset[str]) -> str:
+    """What an `input_required` asks beyond what was promised; "" when nothing."""
+    if not isinstance(result, dict) or result.get("resultType") != INPUT_REQUIRED:
+        return ""
+    asks = result.get("inputRequests")
+    for ask in asks.values() if isinstance(asks, dict) else ():
+        method = ask.get("method") if isinstance(ask, dict) else None
+        if ASKS.get(str(method)) not in promised:
+            return f"it asks for `{str(method)[:60]}`, which it was not offered"
+    return ""

@@ -17,9 +17,10 @@ from airlock.canonical import canonical
 from airlock.model import JsonObject, Outcome, Proceed
 from airlock.proxy.answers import outcome_of
 from airlock.proxy.asks import Asks
-from airlock.proxy.calls import Calls, Errand
+from airlock.proxy.calls import Calls
 from airlock.proxy.client import Client, Exchange
 from airlock.proxy.eras import CAPABILITIES, INPUT_REQUIRED
+from airlock.proxy.errand import Errand
 from airlock.proxy.link import Reply, Upstream
 from airlock.proxy.wire import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST
 
@@ -49,8 +50,8 @@ class Rounds:
 
     def __init__(self, client: Client, calls: Calls, asks: Asks) -> None:
         self._client = client
-        self._calls = calls
-        self._asks = asks
+        self.calls = calls
+        self.asks = asks
         self._open: dict[str, Round] = {}
         calls.on_input_required = self.required
 
@@ -86,8 +87,8 @@ class Rounds:
             params = request.get("params")
             if params is not None and not isinstance(params, dict):
                 return f"`{name}` asks nonsense"
-            why_not = self._asks.forbidden(name, request["method"], params, capabilities)
-            self._asks.record(name, request["method"], why_not=why_not)
+            why_not = self.asks.forbidden(name, request["method"], params, capabilities)
+            self.asks.record(name, request["method"], why_not=why_not)
             if why_not:
                 return why_not
         return ""
@@ -100,7 +101,7 @@ class Rounds:
 
     def _end(self, errand: Errand, proceed: Proceed, problem: str) -> None:
         errand.exchange.proceed = None
-        self._calls.complete(proceed, Outcome.ERROR, problem)
+        self.calls.complete(proceed, Outcome.ERROR, problem)
         self._client.fail(errand.exchange, INTERNAL_ERROR, f"airlock: {problem}")
 
     def again(
@@ -110,7 +111,7 @@ class Rounds:
         if errand.exchange.over:
             if errand.exchange.proceed is proceed:
                 errand.exchange.proceed = None
-                self._calls.complete(proceed, Outcome.CANCELLED)
+                self.calls.complete(proceed, Outcome.CANCELLED)
             return
         kept = {name: value for name, value in errand.params.items() if name not in _ROUND_KEYS}
         if responses is not None:
@@ -118,12 +119,12 @@ class Rounds:
         if state is not None:
             kept["requestState"] = state
         errand.params = kept
-        self._calls.forward(errand, proceed)
+        self.calls.forward(errand, proceed)
 
     def _pass_on(self, errand: Errand, proceed: Proceed, result: JsonObject, requests: JsonObject) -> None:
         state = result.get("requestState")
         labelled = {
-            key: {**one, "params": self._asks.labelled(errand.target.provider, one["method"], one["params"])}
+            key: {**one, "params": self.asks.labelled(errand.target.provider, one["method"], one["params"])}
             if "params" in one
             else one
             for key, one in requests.items()
@@ -158,13 +159,13 @@ class Rounds:
             if held is not None and len(held.queue) < MAX_ROUNDS and method == "elicitation/create":
                 held.queue.append((request_id, method, params))
                 return
-            self._asks.refuse(upstream, request_id, method, "no call is open that could carry this")
+            self.asks.refuse(upstream, request_id, method, "no call is open that could carry this")
             return
-        why_not = self._asks.forbidden(upstream.name, method, params, self._capabilities(exchange))
+        why_not = self.asks.forbidden(upstream.name, method, params, self._capabilities(exchange))
         if why_not:
-            self._asks.refuse(upstream, request_id, method, why_not)
+            self.asks.refuse(upstream, request_id, method, why_not)
             return
-        self._asks.record(upstream.name, method)
+        self.asks.record(upstream.name, method)
         self._hold(exchange, upstream, request_id, method, params)
 
     def _candidate(self, upstream: Upstream) -> Exchange | None:
@@ -200,7 +201,7 @@ class Rounds:
         errand.on_hold = partial(self._replied, token)
         question: JsonObject = {"method": method}
         if params is not None:
-            question["params"] = self._asks.labelled(upstream.name, method, params)
+            question["params"] = self.asks.labelled(upstream.name, method, params)
         result = {
             "resultType": INPUT_REQUIRED,
             "inputRequests": {QUESTION: question},
@@ -253,7 +254,7 @@ class Rounds:
             self.asked(upstream, request_id, method, params)
             self._requeue(held.queue, upstream)
         if held.reply is not None:
-            self._calls.replied(errand, held.proceed, held.reply)
+            self.calls.replied(errand, held.proceed, held.reply)
 
     def _requeue(self, queue: list[tuple[str | int, str, JsonObject | None]], upstream: Upstream) -> None:
         for request_id, method, params in queue:
@@ -281,7 +282,13 @@ class Rounds:
             if held.reply is None:
                 before.upstream.cancel(before.ticket, "the client did not come back")
         ended = (Outcome.CANCELLED, "") if held.reply is None else outcome_of(held.reply)
-        self._calls.complete(held.proceed, *ended)
+        self.calls.complete(held.proceed, *ended)
+
+    def abandon(self, token: str) -> None:
+        """The client wants no more of that call."""
+        held = self._open.pop(token, None)
+        if held is not None:
+            self._cancel(held)
 
     def close(self) -> None:
         """The client is gone: nothing that waited for it goes on."""
@@ -306,7 +313,7 @@ class _Questions:
     def put(self, requests: JsonObject) -> None:
         self._wanted = set(requests)
         upstream = self._errand.target.upstream
-        asks = self._rounds._asks  # noqa: SLF001 - one thing in two classes
+        asks = self._rounds.asks
         for key, request in requests.items():
             on_answer = partial(self._answered, key)
             self._own.append(asks.put(upstream, request["method"], request.get("params"), on_answer))

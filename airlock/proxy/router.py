@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from airlock.config import Config, ProviderConfig
 from airlock.model import JsonObject
+from airlock.proxy.eras import passed_on
 from airlock.proxy.link import Facing, Upstream, UpstreamEvents
 from airlock.proxy.offers import PROMPTS, RESOURCES, SECTIONS, TEMPLATES, TOOLS, Offer, Section, Shelf
 
@@ -206,13 +207,8 @@ class Router:
 
 
 def promise(provider: ProviderConfig, capabilities: JsonObject) -> JsonObject:
-    """The client's capabilities as this upstream may rely on them: known ones, less what is denied it."""
-    allowed = {
-        "roots": provider.roots,
-        "sampling": provider.sampling,
-        "elicitation": provider.elicitation,
-    }
-    return {name: value for name, value in capabilities.items() if allowed.get(name, False)}
+    """The client's capabilities as this upstream may rely on them."""
+    return passed_on(capabilities, provider.allowed)
 
 
 def _because(upstream: Upstream) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airlock.model import JsonObject
 from airlock.proxy import eras
+from airlock.proxy.answers import unsupported
 from airlock.proxy.asks import Asks
 from airlock.proxy.calls import START_SECONDS, Calls
 from airlock.proxy.catalog import Catalog
@@ -27,6 +28,8 @@ from airlock.proxy.permission import PermissionTool
 from airlock.proxy.rounds import Rounds
 from airlock.proxy.router import Router
 from airlock.proxy.subscriptions import UPDATED, Subscriptions
+from airlock.proxy.taskbook import TaskBook
+from airlock.proxy.tasks import Tasks
 from airlock.proxy.wire import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, error_frame, is_id
 
 if TYPE_CHECKING:
@@ -41,7 +44,9 @@ KEEP_SECONDS: Final = 1.0
 TTL_MS: Final = 5_000
 """How long a modern client may keep a list, so that a changed policy is soon seen."""
 
-_MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen"})
+_MODERN_ONLY: Final = frozenset(
+    {"server/discover", "subscriptions/listen", "tasks/get", "tasks/update", "tasks/cancel"}
+)
 _LEGACY_ONLY: Final = frozenset(
     {"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}
 )
@@ -53,7 +58,14 @@ class Session:
     """The MCP server that one client sees."""
 
     def __init__(
-        self, *, send: Send, gate: Gate, router: Router, seat: Seat, descriptions: Descriptions | None = None
+        self,
+        *,
+        send: Send,
+        gate: Gate,
+        router: Router,
+        seat: Seat,
+        descriptions: Descriptions | None = None,
+        book: TaskBook | None = None,
     ) -> None:
         self.client = Client(send, seat)
         self._router = router
@@ -63,10 +75,12 @@ class Session:
         self._asks = Asks(self.client, gate, router)
         self._permission = PermissionTool(self.client, gate, self._calls)
         self._rounds = Rounds(self.client, self._calls, self._asks)
-        self._subscriptions = Subscriptions(self.client, self._calls)
+        self._tasks = Tasks(self.client, gate, self._rounds, book or TaskBook(gate))
+        self._subscriptions = Subscriptions(self.client, self._calls, self._tasks)
         self._logs = Logs(self.client, router, self._calls)
         self._greeting = Greeting(router, self._catalog, descriptions or Descriptions(None))
         self._greeting.own_tools = lambda: self._permission.shown
+        self._greeting.own_tasks = self._tasks.own
         self._waited: set[str] = set()
         self._keeping: asyncio.TimerHandle | None = None
         self._only_discovered = True
@@ -83,6 +97,9 @@ class Session:
             "resources/unsubscribe": self._subscriptions.unsubscribe,
             "subscriptions/listen": self._listen,
             "logging/setLevel": self._logs.set_level,
+            "tasks/get": self._tasks.get,
+            "tasks/update": self._tasks.update,
+            "tasks/cancel": self._tasks.cancel,
             "initialize": self._initialize,
             "server/discover": self._discover,
             "ping": lambda exchange, _: self.client.succeed(exchange, {}),
@@ -140,10 +157,10 @@ class Session:
             return None
         if era == "legacy":
             if modern and method not in _MODERN_ONLY:
-                return _unsupported(exchange, eras.LEGACY_VERSIONS)
+                return unsupported(exchange, eras.LEGACY_VERSIONS)
             return error_frame(exchange.id, METHOD_NOT_FOUND, f"Method not found: {method[:200]}")
         if not modern and method == "initialize":
-            return _unsupported(exchange, eras.MODERN_VERSIONS)
+            return unsupported(exchange, eras.MODERN_VERSIONS)
         if not modern and era is None and method != "server/discover":
             return error_frame(exchange.id, INVALID_REQUEST, "send `initialize` first")
         return self._check_modern(exchange)
@@ -322,6 +339,8 @@ class Session:
             self._subscriptions.updated(upstream, params)
         elif method == "notifications/message":
             self._logs.message(upstream, params)
+        elif method == "notifications/tasks":
+            self._tasks.said(upstream, params or {})
         elif self.client.era == "legacy" and self.client.listening and method.startswith("notifications/"):
             self.client.notify(method, params)
 
@@ -349,6 +368,11 @@ class Session:
         elif upstream.state.phase == "broken":
             self._asks.broke(upstream)
 
+    @property
+    def busy(self) -> bool:
+        """True while a task of its client needs it, though no request is open."""
+        return self._tasks.busy
+
     def policy_changed(self) -> None:
         """The gate decides by another policy now: the lists may be others."""
         self._subscriptions.policy_changed()
@@ -370,13 +394,7 @@ class Session:
             self._keeping.cancel()
         self._keep()
         self._subscriptions.close()
+        self._tasks.close()
         self._rounds.close()
         self._calls.leave()
         await self.client.leave(seconds)
-
-
-def _unsupported(exchange: Exchange, versions: tuple[str, ...]) -> JsonObject:
-    asked = exchange.params.get("protocolVersion") or exchange.meta.get(eras.VERSION)
-    data = {"supported": list(versions), "requested": asked if isinstance(asked, str) else ""}
-    text = f"this connection speaks {versions[-1]} already"
-    return error_frame(exchange.id, eras.UNSUPPORTED_VERSION, text, data)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from airlock.errors import UpstreamError
 from airlock.model import JsonObject, Outcome
@@ -18,6 +19,10 @@ from airlock.proxy.eras import SUBSCRIPTION
 from airlock.proxy.link import Reply, Upstream
 from airlock.proxy.offers import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Section, reply_of
 from airlock.proxy.wire import INTERNAL_ERROR, INVALID_PARAMS
+
+if TYPE_CHECKING:
+    from airlock.proxy.taskbook import Task, Watcher
+    from airlock.proxy.tasks import Tasks
 
 UPDATED: Final = "notifications/resources/updated"
 SECONDS: Final = 30.0
@@ -51,9 +56,11 @@ class Listen:
 class Subscriptions:
     """The subscriptions of one client. The owner of a legacy client's watches is None."""
 
-    def __init__(self, client: Client, calls: Calls) -> None:
+    def __init__(self, client: Client, calls: Calls, tasks: Tasks) -> None:
         self._client = client
         self._calls = calls
+        self._tasks = tasks
+        self._watched: dict[str | int, list[tuple[Task, Watcher]]] = {}
         self._watches: dict[tuple[str, str], Watch] = {}
         self._listens: dict[str | int, Listen] = {}
         self._due: set[str] = set()
@@ -137,6 +144,9 @@ class Subscriptions:
             honoured["resourceSubscriptions"] = [
                 uri for uri in uris[:MAX_URIS] if isinstance(uri, str) and await self._granted(exchange, uri)
             ]
+        ids = wanted.get("taskIds")
+        if isinstance(ids, list):
+            honoured["taskIds"] = self._watch_tasks(exchange, ids[:MAX_URIS])
         if exchange.over:
             self.ended(exchange)
             return
@@ -153,11 +163,21 @@ class Subscriptions:
         self._calls.complete(proceed, Outcome.ERROR if problem else Outcome.SUCCESS, problem)
         return not problem
 
+    def _watch_tasks(self, exchange: Exchange, ids: list[object]) -> list[str]:
+        """The tasks among these whose changes this request will hear of."""
+        tell = partial(_task_changed, exchange)
+        found = [self._tasks.watched(one, exchange, tell) for one in ids if isinstance(one, str)]
+        tasks = [task for task in found if task is not None]
+        self._watched[exchange.id] = [(task, tell) for task in tasks]
+        return [task.id for task in tasks]
+
     def ended(self, exchange: Exchange) -> None:
         """A request was given up: if it was listening, that ends."""
         listen = self._listens.get(exchange.id)
         if listen is not None and listen.exchange is exchange:
             del self._listens[exchange.id]
+        for task, tell in self._watched.pop(exchange.id, ()):
+            task.watchers.remove(tell)
         if exchange.method == "subscriptions/listen":
             for watch in [one for one in self._watches.values() if exchange.id in one.owners]:
                 self._unwatch(watch, exchange.id)
@@ -228,6 +248,10 @@ class Subscriptions:
 
     def close(self) -> None:
         """End every open `listen` with the result that says so."""
+        for watched in self._watched.values():
+            for task, tell in watched:
+                task.watchers.remove(tell)
+        self._watched.clear()
         for listen in list(self._listens.values()):
             meta = {SUBSCRIPTION: listen.exchange.id}
             self._client.succeed(listen.exchange, {"resultType": "complete", "_meta": meta})
@@ -238,6 +262,11 @@ def _tell(exchange: Exchange, method: str, params: JsonObject) -> None:
     meta = params.get("_meta")
     meta = {**(meta if isinstance(meta, dict) else {}), SUBSCRIPTION: exchange.id}
     exchange.send({"jsonrpc": "2.0", "method": method, "params": {**params, "_meta": meta}})
+
+
+def _task_changed(exchange: Exchange, task: Task) -> None:
+    if not exchange.over:
+        _tell(exchange, "notifications/tasks", task.shown())
 
 
 def _ignore(_: Reply) -> None:
