@@ -4,6 +4,7 @@ person with a command line, a gateway process. Nothing of the environment of who
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -11,18 +12,19 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
+from airlock import runtime
+from airlock.loader import load
+from airlock.views import request_shape
 from fixtures import clients, npm
 from support.model_stand_in import Model
 
-T = TypeVar("T")
 Json = dict[str, Any]
 
 BOUND = 60.0
@@ -122,14 +124,15 @@ class Bench:
     def pending(self, count: int = 1, while_runs: Running | None = None) -> list[Json]:
         """The queue, once it holds so many questions."""
 
-        def look() -> list[Json]:
-            said = self.person("pending", "--json")
-            rows: list[Json] = json.loads(said.out) if said.code == 0 else []
-            if len(rows) < count and while_runs is not None and while_runs.over:
-                raise AssertionError(f"the program ended and asked nothing: {while_runs.end()}")
-            return rows if len(rows) >= count else []
+        return asyncio.run(self._pending(count, while_runs))
 
-        return until(look)
+    async def _pending(self, count: int, while_runs: Running | None) -> list[Json]:
+        async with asyncio.timeout(BOUND), runtime.opened(load(self.config), road="cli") as elsewhere:
+            while len(rows := await elsewhere.gate.pending()) < count:
+                if while_runs is not None and while_runs.over:
+                    raise AssertionError(f"the program ended and asked nothing: {while_runs.end()}")
+                await asyncio.sleep(0.02)  # polls what another process does
+            return [request_shape(row) for row in rows]
 
     def audit(self) -> list[Json]:
         """One entry a call, newest first."""
@@ -193,15 +196,6 @@ class GatewayProcess:
             self.process.terminate()
         self.process.communicate(timeout=BOUND)
         self._log.close()
-
-
-def until(look: Callable[[], T]) -> T:
-    """Ask again until something true comes back."""
-    deadline = time.monotonic() + BOUND
-    while time.monotonic() < deadline:
-        if value := look():
-            return value
-    raise AssertionError("it did not come to pass in time")
 
 
 @contextlib.contextmanager
