@@ -25,10 +25,11 @@ def stdio(agent: str, log_level: str | None, log_file: Path | None) -> int:
 @click.option("--agent", metavar="NAME", help="The agent of the config whose policy applies.")
 @click.option("--url", metavar="URL", help="Ask the gateway there; else decide on the database.")
 @click.option("--timeout", metavar="TIME", help="The limit that the client gives this hook.")
-def hook(client: str | None, agent: str | None, url: str | None, timeout: str | None) -> int:
+@click.option("--defer", is_flag=True, help="Headless Claude Code: end the run at an asked call.")
+def hook(client: str | None, agent: str | None, url: str | None, timeout: str | None, defer: bool) -> int:
     """Native hook JSON on stdin, a native decision on stdout. Ends only with 0 or 2."""
     words = _words(("--client", client), ("--agent", agent), ("--url", url), ("--timeout", timeout))
-    return int(import_module("airlock.hookcli").main(words))
+    return int(import_module("airlock.hookcli").main([*words, *(["--defer"] if defer else [])]))
 
 
 def _words(*pairs: tuple[str, object]) -> list[str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import click
 
+from airlock import state
 from airlock.apikeys import OWN_SCOPES, PREFIXES, ApiKey, Scope, parse_scopes
 from airlock.cli.authority import PIN_OPTION, decider
 from airlock.cli.frame import Frame, Group, here, wait_for
@@ -138,7 +142,13 @@ async def _revoke(frame: Frame, key_id: str, by: str) -> None:
 
 
 def _config(frame: Frame) -> Config:
-    """The one config whose database is meant."""
+    """The one config whose database is meant: the one that counts here, else the only one that is known."""
+    from airlock.loader import load
+
+    with contextlib.suppress(UsageError):
+        located = state.locate(frame.config, os.environ, Path.cwd())
+        if not located.found or state.trusted(located.path):
+            return load(located.path, lenient=True)
     found = known_configs(frame)
     if len({config.database for config in found}) > 1:
         names = ", ".join(str(config.file) for config in found)

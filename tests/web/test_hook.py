@@ -371,6 +371,16 @@ def test_a_tool_of_airlocks_own_mcp_entry_is_left_to_the_proxy(gateway: Gateway)
     assert look_alike.json() != {}
 
 
+def test_a_headless_run_may_end_at_the_call_and_find_the_answer_when_it_is_resumed(gateway: Gateway) -> None:
+    payload = claude("git deferred")
+    assert decision(gateway.post("/hook?defer=1", payload)) == "defer"
+    assert decision(gateway.post("/hook?defer=1", payload)) == "defer"
+    row = gateway.until(lambda: _asked(gateway, "git deferred"))
+    gateway.post(f"/hitl/approve/{row['id']}")
+    assert decision(gateway.post("/hook?defer=1", payload)) == "allow"
+    assert decision(gateway.post("/hook?defer=1", claude("rm deferred"))) == "deny"
+
+
 def permission(command: str) -> dict[str, Any]:
     payload = claude(command, hook_event_name="PermissionRequest", permission_suggestions=[])
     del payload["tool_use_id"]
