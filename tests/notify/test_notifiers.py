@@ -24,7 +24,8 @@ from airlock.notify import make_notifiers
 from airlock.notify.bell import BellNotifier
 from airlock.notify.command import CommandNotifier
 from airlock.notify.news import facts, headline
-from airlock.notify.webhook import ATTEMPTS, Target, Undeliverable, WebhookNotifier
+from airlock.notify.webhook import ATTEMPTS, WebhookNotifier
+from airlock.posting import Target, Undeliverable
 from airlock.visible import visible
 
 NASTY = '$(touch ran); `touch ran` "quoted" \x1b[31m\n\u202e' + "x" * 5000
