@@ -9,6 +9,11 @@ import time
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 """Letters and digits that nobody mistakes for one another: no 0/O, 1/I/L."""
 
+_ID_BYTES = 16
+_IDS_AT_ONCE = 128
+_ids: list[str] = []
+os.register_at_fork(after_in_child=_ids.clear)  # else parent and child would give out the same ones
+
 
 def now_ms() -> int:
     """Milliseconds since the epoch."""
@@ -17,7 +22,13 @@ def now_ms() -> int:
 
 def make_id() -> str:
     """128 random bits as 32 hex digits."""
-    return os.urandom(16).hex()
+    try:
+        return _ids.pop()  # in one step, so that two threads never get the same one
+    except IndexError:
+        digits = os.urandom(_ID_BYTES * _IDS_AT_ONCE).hex()
+        ids = [digits[at : at + 2 * _ID_BYTES] for at in range(0, len(digits), 2 * _ID_BYTES)]
+        _ids.extend(ids[1:])
+        return ids[0]
 
 
 def make_code(length: int = 6) -> str:

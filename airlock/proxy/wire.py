@@ -26,6 +26,7 @@ METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 
+_ABSENT: Final[Any] = object()
 _BREAKS: Final = ((b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"), (b"\xc2\x85", rb"\u0085"))
 
 
@@ -54,7 +55,7 @@ def decode(line: bytes) -> JsonObject:
     except WireError as error:
         found, response = _salvage(line)
         raise FrameError(str(error), code=error.code, frame_id=found, response=response) from None
-    if not isinstance(frame, dict):
+    if type(frame) is not dict:
         what = "batches are not part of MCP since 2025-06-18" if isinstance(frame, list) else "not an object"
         raise FrameError(f"message refused: {what}")
     problem = _problem(frame)
@@ -70,26 +71,23 @@ def decode(line: bytes) -> JsonObject:
 
 def is_id(value: Any) -> bool:
     """True for what may identify a request: a string or an integer, never a boolean."""
-    return isinstance(value, (str, int)) and not isinstance(value, bool)
+    return type(value) is int or type(value) is str
 
 
 def _problem(frame: JsonObject) -> str:
     if frame.get("jsonrpc") != "2.0":
         return '`jsonrpc` must be "2.0"'
-    if "method" not in frame:
+    method = frame.get("method", _ABSENT)
+    if method is _ABSENT:
         return _response_problem(frame)
-    return _request_problem(frame)
-
-
-def _request_problem(frame: JsonObject) -> str:
-    if not isinstance(frame["method"], str):
+    if type(method) is not str:
         return "`method` must be a string"
     if "id" in frame and not is_id(frame["id"]):
         return "`id` must be a string or an integer"
     if "result" in frame or "error" in frame:
         return "it is both a request and a response"
     params = frame.get("params")
-    if params is not None and not isinstance(params, dict):
+    if params is not None and type(params) is not dict:
         return "`params` must be an object"
     return ""
 
