@@ -158,10 +158,26 @@ class Gate(Counter):
 
     async def submit(self, call: Call, *, attend: bool = True) -> Verdict:
         """Decide a call. Without `attend` a question stays open until it expires, with nobody waiting."""
-        return await self._guarded(call, None, attend=attend)
+        return await self._whole(call, None, attend=attend)
 
     async def _decide_again(self, call: Call, waiter: Waiter | None) -> Verdict:
-        return await self._guarded(call, waiter, attend=True)
+        return await self._whole(call, waiter, attend=True)
+
+    async def _whole(self, call: Call, waiter: Waiter | None, *, attend: bool) -> Verdict:
+        """Decide to the end even when the caller goes away meanwhile: no seat is left that nobody sits in."""
+        work = asyncio.create_task(self._guarded(call, waiter, attend=attend))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self._spawn(self._abandon(work))
+            raise
+
+    async def _abandon(self, work: asyncio.Task[Verdict]) -> None:
+        verdict = await work
+        if isinstance(verdict, Wait):
+            await self.leave(verdict)
+        elif isinstance(verdict, Proceed):
+            await self.complete(verdict, Outcome.CANCELLED)
 
     async def _guarded(self, call: Call, waiter: Waiter | None, *, attend: bool) -> Verdict:
         try:

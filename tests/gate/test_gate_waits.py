@@ -179,6 +179,41 @@ async def test_cancelling_the_task_leaves_the_question_to_its_grace(tmp_path: Pa
         assert isinstance(await gate.submit(call("demo/write_note", name="a")), Proceed)
 
 
+class Interrupting:
+    """The real store, except that the task which commits its first change is cancelled in that moment."""
+
+    def __init__(self, store: object) -> None:
+        self._store = store
+        self.victim: asyncio.Task[object] | None = None
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    async def commit(self, change: object) -> None:
+        await self._store.commit(change)  # type: ignore[attr-defined]
+        if self.victim is not None:
+            self.victim.cancel()
+            self.victim = None
+
+
+async def test_a_call_that_is_cancelled_while_its_question_is_written_leaves_no_ghost(tmp_path: Path) -> None:
+    async with open_gate(tmp_path) as gate:
+        store = Interrupting(gate.store)
+        gate._questions._store = store  # type: ignore[assignment]
+        task = asyncio.create_task(gate.authorize(call("demo/write_note", name="a")))
+        store.victim = task  # type: ignore[assignment]
+        with pytest.raises(asyncio.CancelledError):
+            await ended(task)
+        [row] = await gate.pending()
+
+        async def nobody_waits() -> bool:
+            return not await gate.store.waiters(row.id)
+
+        await until(nobody_waits)
+        await gate.resolve(row.code, YES)
+        assert isinstance(await gate.submit(call("demo/write_note", name="a")), Proceed)
+
+
 async def test_identical_calls_share_one_question_and_each_needs_its_own_yes(tmp_path: Path) -> None:
     async with open_gate(tmp_path) as gate:
         first, code = await parked(gate, name="a")
