@@ -103,15 +103,15 @@ async def _resolve(
     places: Places, reference: str, *, resolution: Resolution, yes: bool = False
 ) -> ApprovalRequest:
     runtime, request = await places.find(reference)
-    if resolution.any_args and request.status is Status.PENDING and not yes:
-        _agree_to_scope(request, resolution.grant_ms or 0)
+    if resolution.grant_ms and request.status is Status.PENDING:
+        _show_scope(request, resolution, yes=yes)
     return await runtime.gate.resolve(request.id, resolution)
 
 
-def _agree_to_scope(request: ApprovalRequest, length: int) -> None:
-    """A wide grant says what it covers and when it ends before it is given (decisions.md 28)."""
-    complain(scope_of(request, length, any_args=True))
-    if not confirmed("grant this?"):
+def _show_scope(request: ApprovalRequest, resolution: Resolution, *, yes: bool) -> None:
+    """A grant says what it covers and when it ends before it is given; a wide one asks (decisions.md 28)."""
+    complain(scope_of(request, resolution.grant_ms or 0, any_args=resolution.any_args))
+    if resolution.any_args and not yes and not confirmed("grant this?"):
         raise UsageError("nothing was granted: confirm on a terminal, or with `--yes`")
 
 

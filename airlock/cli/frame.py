@@ -71,10 +71,19 @@ class Command(click.Command):
         self.example = example
         self.params += common_options()
 
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002 - wrapped by the list, never cut
+        """The first sentence of the help."""
+        return first_sentence(self.help)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The example, at the end of the help."""
         write_example(self.example, formatter)
         super().format_epilog(ctx, formatter)
+
+
+def first_sentence(text: str | None) -> str:
+    """What a list of commands says of one."""
+    return " ".join((text or "").split("\n\n")[0].split()).partition(". ")[0].rstrip(".")
 
 
 def write_example(example: str, formatter: click.HelpFormatter) -> None:
@@ -104,6 +113,10 @@ class Group(click.Group):
         self.default = default
         self.lazy = lazy or {}
         self.params += common_options()
+
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002 - wrapped by the list, never cut
+        """The first sentence of the help."""
+        return first_sentence(self.help)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order in which they were written down."""

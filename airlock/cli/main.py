@@ -72,6 +72,9 @@ def run(argv: list[str]) -> int:
     try:
         result = cli.main(args=argv, prog_name="airlock", standalone_mode=False)
         sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(error.format_message() + "\n")
+        return Exit.USAGE
     except click.UsageError as error:
         complain(_usage(error))
         return Exit.USAGE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Iterable
@@ -12,14 +13,18 @@ import click
 from airlock.cli.change import FileChange, changes
 from airlock.cli.frame import Command, Frame, here, wait_for
 from airlock.cli.lines import Line, Tone, line, span
-from airlock.cli.places import Places, open_places
+from airlock.cli.places import Places, known_configs, open_places
 from airlock.cli.render import put, put_json, put_lines
 from airlock.cli.show import card, headline
+from airlock.errors import AirlockError
 from airlock.ids import now_ms
 from airlock.model import ApprovalRequest, Status
 from airlock.views import request_shape
 
 POLL_SECONDS = 0.2
+
+PLACES_MS = 3_000
+"""How often it looks for databases that were not known before."""
 
 
 def diffs_of(request: ApprovalRequest) -> tuple[FileChange, ...]:
@@ -65,9 +70,13 @@ async def _follow(places: Places, frame: Frame, agent: str) -> None:
     """Print what waits, then each newcomer and each answer; one JSON object a line with `--json`."""
     known: dict[str, ApprovalRequest] = {}
     stamps: tuple[int, ...] = ()
-    runtimes = await places.runtimes()
+    looked = now_ms()
     while True:
-        latest = tuple(runtime.store.stamp() for runtime in runtimes)
+        if now_ms() - looked > PLACES_MS:
+            looked = now_ms()
+            with contextlib.suppress(AirlockError):
+                places.add(known_configs(frame, quiet=True))
+        latest = tuple(runtime.store.stamp() for runtime in await places.runtimes())
         if latest != stamps or any(row.expires_at < now_ms() for row in known.values()):
             stamps = latest
             rows = {row.id: row for row in await places.pending(agent)}

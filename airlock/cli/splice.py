@@ -21,12 +21,12 @@ _SPACE = re.compile(r"\s*")
 
 def plain_json(text: str) -> str:
     """The text with comments and trailing commas made blank; every character keeps its place."""
+    return _COMMA.sub(_blanked, _NOISE.sub(_blanked, text))
 
-    def blank(found: re.Match[str]) -> str:
-        piece = found[0]
-        return piece if piece.startswith('"') else re.sub(r"[^\n]", " ", piece)
 
-    return _COMMA.sub(blank, _NOISE.sub(blank, text))
+def _blanked(found: re.Match[str]) -> str:
+    piece = found[0]
+    return piece if piece.startswith('"') else re.sub(r"[^\n]", " ", piece)
 
 
 def read_json(text: str) -> dict[str, Any]:
@@ -48,6 +48,49 @@ def replace_json(text: str, path: Sequence[str], value: Any) -> str:
         start = _member(plain, start, key)
     _, end = json.JSONDecoder().raw_decode(plain, start)
     return text[:start] + _indented(value, text, start) + text[end:]
+
+
+def put_json(text: str, path: Sequence[str], value: Any) -> str:
+    """The text with the value at `path` replaced, or put there as the last member of its object.
+
+    Objects on the way that are missing are made. An empty text is an empty object.
+    """
+    if not text.strip("\ufeff \t\r\n"):
+        return json.dumps(_nested(path, value), ensure_ascii=False, indent=2) + "\n"
+    known = read_json(text)
+    for depth, key in enumerate(path):
+        if not isinstance(known, dict):
+            raise UsageError(f"`{'.'.join(path[:depth])}` is not an object")
+        if key not in known:
+            return _inserted(text, path[:depth], key, _nested(path[depth + 1 :], value))
+        known = known[key]
+    return replace_json(text, path, value)
+
+
+def _nested(path: Sequence[str], value: Any) -> Any:
+    for key in reversed(path):
+        value = {key: value}
+    return value
+
+
+def _inserted(text: str, path: Sequence[str], key: str, value: Any) -> str:
+    """The text with one more member at the end of the object at `path`."""
+    blank = _NOISE.sub(_blanked, text)
+    plain = _COMMA.sub(_blanked, blank)
+    start = _SPACE.match(plain, 1 if plain.startswith("\ufeff") else 0).end()  # type: ignore[union-attr]
+    for step in path:
+        start = _member(plain, start, step)
+    _, end = json.JSONDecoder().raw_decode(plain, start)
+    last = len(plain[: end - 1].rstrip()) - 1
+    comma = blank.find(",", last + 1, end - 1)
+    margin, unit = _margin(text, start)
+    written = json.dumps({key: value}, ensure_ascii=False, indent=unit)[1:-1].rstrip("\n")
+    written = written.replace("\n", f"\n{margin}")
+    if last == start:  # an empty object
+        return f"{text[: start + 1]}{written}\n{margin}{text[end - 1 :]}"
+    if comma >= 0:
+        return f"{text[: comma + 1]}{written}{text[comma + 1 :]}"
+    return f"{text[: last + 1]},{written}{text[last + 1 :]}"
 
 
 def _member(plain: str, start: int, key: str) -> int:
@@ -76,11 +119,17 @@ def _skip(plain: str, place: int) -> int:
 
 def _indented(value: Any, text: str, start: int) -> str:
     """The value as JSON, indented like the line on which it begins."""
-    line = text[text.rfind("\n", 0, start) + 1 : start]
-    margin = line[: len(line) - len(line.lstrip())]
-    unit = "\t" if "\t" in margin else "  "
+    margin, unit = _margin(text, start)
     rows = json.dumps(value, ensure_ascii=False, indent=unit).split("\n")
     return f"\n{margin}".join(rows)
+
+
+def _margin(text: str, start: int) -> tuple[str, str]:
+    """The indent of the line that holds this place, and by how much it grows."""
+    line = text[text.rfind("\n", 0, start) + 1 : start]
+    margin = line[: len(line) - len(line.lstrip("\ufeff \t"))].lstrip("\ufeff")
+    tabs = "\t" in margin or (not margin and "\n\t" in text)
+    return margin, "\t" if tabs else "  "
 
 
 _TABLE = re.compile(r"^\s*\[")

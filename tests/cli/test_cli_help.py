@@ -128,6 +128,18 @@ def test_bad_usage_is_one_line_that_names_the_help(
     assert re.fullmatch(r"airlock: [^\n]*--help`\n", shown.err)
 
 
+@pytest.mark.parametrize("words", [[], ["policy"], ["pin"]], ids=" ".join)
+def test_a_group_without_a_command_shows_its_help(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "Commands:" in shown.err
+    assert "airlock: " not in shown.err
+    assert "..." not in shown.err.replace("[ARGS]...", "")
+
+
 @pytest.mark.anyio
 async def test_ctrl_c_ends_with_130_and_no_traceback(terminal: Terminal) -> None:
     async with parked(terminal.config) as calls:
