@@ -36,6 +36,12 @@ TASK: Final = "task"
 COMPLETE: Final = "complete"
 INPUT_REQUIRED: Final = "input_required"
 
+MODERN_ONLY: Final = frozenset(
+    {"server/discover", "subscriptions/listen", "tasks/get", "tasks/update", "tasks/cancel"}
+)
+LEGACY_ONLY: Final = frozenset(
+    {"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}
+)
 _CACHEABLE: Final = frozenset({"resources/read"})
 
 

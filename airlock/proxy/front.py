@@ -156,7 +156,7 @@ class McpApp:
         if session is None:
             await _no_session(scope, send, frame.get("id") if "method" in frame else None)
             return
-        await session.post(receive, send, frame)
+        await session.post(receive, send, frame, header(scope, b"mcp-protocol-version"))
 
     async def _listen(self, scope: Scope, receive: Receive, send: Send, session: LegacySession) -> None:
         if not _accepts(scope, "text/event-stream"):
@@ -164,7 +164,8 @@ class McpApp:
                 send, 406, error_frame(None, INVALID_REQUEST, "`Accept` must list `text/event-stream`")
             )
             return
-        await session.listen(receive, send)
+        version, last = header(scope, b"mcp-protocol-version"), header(scope, b"last-event-id")
+        await session.listen(receive, send, version, last)
 
     # -- the old HTTP+SSE transport (2024-11-05) -----------------------------------------------------
 
@@ -179,7 +180,7 @@ class McpApp:
         path = scope.get("root_path", "") + scope["path"].rstrip("/").removesuffix("sse") + "messages"
         opening = f"event: endpoint\ndata: {path}?session_id={session.id}\n\n".encode()
         try:
-            await session.listen(receive, send, opening)
+            await session.old_stream(receive, send, opening)
         finally:
             await self._legacy.end(session)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, TypeAlias
 
 from airlock.canonical import encode
+from airlock.errors import WireError
 from airlock.model import JsonObject
+from airlock.proxy.wire import INTERNAL_ERROR, error_frame
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -20,7 +23,14 @@ QUIET_SECONDS: Final = 15.0
 """How long a stream is silent before a comment says that it lives."""
 
 MAX_QUEUED: Final = 10_000
-"""Frames that a client may leave unread; then its stream is ended."""
+MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
+"""What a client may leave unread; then its stream is ended."""
+
+PRESSED: Final = 1_000
+PRESSED_BYTES: Final = 1024 * 1024
+"""From here on whoever writes is asked to wait."""
+
+OPENING: Final = b": open\n\n"
 
 JSON_TYPE: Final = (b"content-type", b"application/json")
 SSE_HEADERS: Final = (
@@ -28,6 +38,9 @@ SSE_HEADERS: Final = (
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 )
+
+
+log = logging.getLogger(__name__)
 
 
 class BodyTooLarge(Exception):
@@ -62,68 +75,114 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
 async def answer(send: Send, status: int, body: Any = None, headers: Headers = ()) -> None:
     """One complete response: JSON when there is a body."""
-    content = b"" if body is None else encode(body)
-    kind = () if body is None else (JSON_TYPE,)
+    await answer_written(send, status, b"" if body is None else encode(body), headers)
+
+
+async def answer_written(send: Send, status: int, content: bytes, headers: Headers = ()) -> None:
+    """One complete response whose JSON is written already."""
+    kind = (JSON_TYPE,) if content else ()
     length = (b"content-length", str(len(content)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [*kind, length, *headers]})
     await send({"type": "http.response.body", "body": content})
 
 
 class Outbox:
-    """Frames on their way into one response. `put` never blocks; an outbox that overflows ends itself."""
+    """Messages on their way into one response. `put` never blocks; one that overflows is ended.
 
-    def __init__(self) -> None:
-        self._frames: deque[JsonObject] = deque()
+    `on_pressure` is told when a client reads more slowly than it is written to, and when that is over.
+    """
+
+    def __init__(self, on_pressure: Callable[[bool], None] | None = None) -> None:
+        self._queue: deque[bytes] = deque()
+        self._size = 0
         self._bell = asyncio.Event()
+        self._on_pressure = on_pressure
+        self._pressed = False
         self.ended = False
 
-    def put(self, frame: JsonObject) -> None:
-        """Add a frame; a response is the last one of a request's outbox, and the caller ends it."""
+    def put(self, data: bytes) -> None:
+        """Add a message."""
         if self.ended:
             return
-        if len(self._frames) >= MAX_QUEUED:
+        if len(self._queue) >= MAX_QUEUED or self._size + len(data) > MAX_QUEUED_BYTES:
+            log.warning("a client reads too slowly: its stream is ended")
             self.end()
             return
-        self._frames.append(frame)
+        self._queue.append(data)
+        self._size += len(data)
         self._bell.set()
+        self._weigh()
 
     def end(self) -> None:
         """Nothing more will come."""
         self.ended = True
         self._bell.set()
 
-    async def next(self) -> JsonObject | None:
-        """The next frame; None when it has ended. TimeoutError when QUIET_SECONDS pass without one."""
-        while not self._frames:
+    async def next(self) -> bytes | None:
+        """The next message; None when it has ended. TimeoutError when QUIET_SECONDS pass without one."""
+        while not self._queue:
             if self.ended:
                 return None
             self._bell.clear()
             async with asyncio.timeout(QUIET_SECONDS):
                 await self._bell.wait()
-        return self._frames.popleft()
+        data = self._queue.popleft()
+        self._size -= len(data)
+        self._weigh()
+        return data
+
+    def close(self) -> None:
+        """Nobody reads any more."""
+        self.end()
+        self._queue.clear()
+        self._size = 0
+        self._weigh()
+
+    def _weigh(self) -> None:
+        limit = PRESSED_BYTES // 4 if self._pressed else PRESSED_BYTES
+        pressed = self._size > limit or len(self._queue) > (PRESSED // 4 if self._pressed else PRESSED)
+        if pressed != self._pressed and self._on_pressure is not None:
+            self._pressed = pressed
+            self._on_pressure(pressed)
 
 
-async def stream(send: Send, outbox: Outbox, headers: Headers = (), first: JsonObject | None = None) -> None:
-    """Write frames as server-sent events until the outbox ends."""
+async def stream(send: Send, outbox: Outbox, headers: Headers = (), opening: bytes = OPENING) -> None:
+    """Write events as they come until the outbox ends. The opening goes first, and at once:
+
+    clients take a stream for open when they see its first byte.
+    """
     await send({"type": "http.response.start", "status": 200, "headers": [*SSE_HEADERS, *headers]})
-    # A first byte at once: clients take a stream for open when they see one.
-    opening = b": open\n\n" if first is None else event(first)
     await send({"type": "http.response.body", "body": opening, "more_body": True})
-    while True:
-        try:
-            frame = await outbox.next()
-        except TimeoutError:
-            await send({"type": "http.response.body", "body": b": alive\n\n", "more_body": True})
-            continue
-        if frame is None:
-            break
-        await send({"type": "http.response.body", "body": event(frame), "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+    try:
+        while True:
+            try:
+                data = await outbox.next()
+            except TimeoutError:
+                data = b": alive\n\n"
+            if data is None:
+                break
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        outbox.close()
 
 
-def event(frame: JsonObject) -> bytes:
-    """One frame as a server-sent event; JSON on one line holds no line break."""
-    return b"event: message\ndata: " + encode(frame) + b"\n\n"
+def written(frame: JsonObject) -> bytes:
+    """A frame as JSON; where that cannot be, an error in an answer's place, and nothing in another's."""
+    try:
+        return encode(frame)
+    except WireError as error:
+        log.warning("a message cannot be written: %s", error)
+        if "method" in frame:
+            return b""
+        text = f"airlock: the answer cannot be written: {error}"
+        return encode(error_frame(frame.get("id"), INTERNAL_ERROR, text))
+
+
+def event(data: bytes, event_id: str = "") -> bytes:
+    """One message as a server-sent event; JSON on one line holds no line break."""
+    named = f"id: {event_id}\n".encode() if event_id else b""
+    return named + b"event: message\ndata: " + data + b"\n\n"
 
 
 async def until_gone(receive: Receive, work: Awaitable[None]) -> bool:

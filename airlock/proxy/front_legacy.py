@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Final
 
 from airlock.model import JsonObject, Principal
-from airlock.proxy.front_io import Outbox, Receive, Send, answer, stream, until_gone
+from airlock.proxy.front_channels import Channel, Channels
+from airlock.proxy.front_io import OPENING, Outbox, Receive, Send, answer, event, stream, until_gone, written
 from airlock.proxy.front_modern import MakeSession
 from airlock.proxy.router import Router
 from airlock.proxy.session import Session
@@ -22,8 +23,12 @@ from airlock.proxy.wire import INVALID_REQUEST, error_frame
 
 MAX_SESSIONS: Final = 1_000
 IDLE_SECONDS: Final = 1_800.0
+SWEEP_SECONDS: Final = 30.0
 MAX_KEPT: Final = 1_000
 """Frames that are kept for a client that has no stream open."""
+
+RESUMABLE: Final = "2025-11-25"
+"""Since this version a client may come back for a stream that broke off."""
 
 SESSION_HEADER: Final = b"mcp-session-id"
 
@@ -36,104 +41,135 @@ class LegacySession:
         self.principal = principal
         self.router = router
         self.session: Session = make(principal, self.id, router, self._outward)
+        self.session.on_pause = self._pause
         self.touched = time.monotonic()
-        self._posts: dict[int, Outbox] = {}
-        self._listening: Outbox | None = None
+        self._channels = Channels()
+        self._pressed = 0
+        self._old: Outbox | None = None
         self._kept: deque[JsonObject] = deque(maxlen=MAX_KEPT)
-        self._count = 0
 
     @property
     def busy(self) -> bool:
         """True while a response of it is open."""
-        return bool(self._posts) or self._listening is not None
+        return self._old is not None or self._channels.busy
 
     def _outward(self, frame: JsonObject) -> None:
         """What is no answer: to the GET stream, or while there is none with the newest open call."""
-        target = self._listening
-        if self._posts and ("id" in frame or target is None):
-            target = next(reversed(self._posts.values()))
-        if target is not None:
-            target.put(frame)
+        if self._old is not None:
+            self._old.put(event(written(frame)))
+            return
+        channel = self._channels.listening
+        if channel is None or "id" in frame:
+            channel = self._channels.newest() or channel
+        if channel is not None:
+            channel.put(frame)
         else:
             self._kept.append(frame)
 
-    async def post(self, receive: Receive, send: Send, frame: JsonObject) -> None:
-        """Answer one message of the client."""
+    def _press(self, pressed: bool) -> None:
+        """A response is read slowly: the upstreams wait until it is not."""
+        self._pressed += 1 if pressed else -1
+        self.router.hold(self._pressed > 0)
+
+    # -- POST ----------------------------------------------------------------------------------------
+
+    async def post(self, receive: Receive, send: Send, frame: JsonObject, version: str | None) -> None:
+        """Answer one message of the client, whose headers name this protocol version."""
         self.touched = time.monotonic()
         if "method" not in frame or "id" not in frame:
             self.session.receive(frame)
             await answer(send, 202)
             return
-        outbox = Outbox()
-        self._count += 1
-        number = self._count
-        self._posts[number] = outbox
+        channel = self._channels.open(frame, resumable=version is not None and version >= RESUMABLE)
+        outbox = channel.attach(Outbox(self._press))
+        self.session.receive(frame, channel.give)
+        await self._carry(receive, send, channel, outbox, channel.priming())
 
-        def give(reply: JsonObject) -> None:
-            outbox.put(reply)
-            if "method" not in reply:
-                outbox.end()
-
-        try:
-            self.session.receive(frame, give)
-            if not await until_gone(receive, self._respond(send, outbox)):
-                self.session.hung_up(frame["id"])
-        finally:
-            del self._posts[number]
-            self.touched = time.monotonic()
-
-    async def _respond(self, send: Send, outbox: Outbox) -> None:
+    async def _carry(
+        self, receive: Receive, send: Send, channel: Channel, outbox: Outbox, opening: bytes
+    ) -> None:
+        """Write a channel into one response, until it ends or the client is gone."""
         named = [(SESSION_HEADER, self.id.encode())]
         try:
-            first = await outbox.next()
-        except TimeoutError:
-            first = None
-        if first is not None and "method" not in first:
-            await answer(send, 200, first, named)
-        else:
-            await stream(send, outbox, named, first=first)
-
-    async def listen(self, receive: Receive, send: Send, opening: bytes = b"") -> None:
-        """Keep the client's GET stream open; a second one at the same time is refused."""
-        if self._listening is not None:
-            problem = error_frame(None, INVALID_REQUEST, "this session has a stream open already")
-            await answer(send, 409, problem)
-            return
-        outbox = self._listening = Outbox()
-        for frame in self._kept:
-            outbox.put(frame)
-        self._kept.clear()
-        try:
-            work = _sse(send, outbox, opening) if opening else stream(send, outbox, self._named())
-            await until_gone(receive, work)
+            whole = await until_gone(receive, stream(send, outbox, named, opening))
+            if not whole and channel.outbox is outbox and not channel.ended:
+                self._lost(channel)
         finally:
-            self._listening = None
+            outbox.close()
+            channel.detach(outbox)
+            if not channel.resumable:
+                self._channels.forget(channel)
             self.touched = time.monotonic()
 
-    def _named(self) -> list[tuple[bytes, bytes]]:
-        return [(SESSION_HEADER, self.id.encode())]
+    def _lost(self, channel: Channel) -> None:
+        """The connection is gone before the answer: a call that waits for a person is left.
+
+        Its client may come back for the stream: then the call is made again, and finds its answer.
+        """
+        if channel.request is not None and self.session.hung_up(channel.request["id"]):
+            channel.left = True
+
+    def _pause(self, request_id: str | int) -> None:
+        """The upstream let go of the connection of a call: so do we, if the client can come back for it."""
+        channel = self._channels.of(request_id)
+        if channel is not None and channel.resumable and channel.outbox is not None:
+            channel.outbox.end()
+
+    # -- GET -----------------------------------------------------------------------------------------
+
+    async def listen(self, receive: Receive, send: Send, version: str | None, last: str | None) -> None:
+        """GET: the one stream for what belongs to no call, or a stream that is taken up again."""
+        if last is not None:
+            await self._resume(receive, send, last)
+        elif self._channels.listening is not None and self._channels.listening.outbox is not None:
+            problem = error_frame(None, INVALID_REQUEST, "this session has a stream open already")
+            await answer(send, 409, problem)
+        else:
+            channel = self._channels.listen(resumable=version is not None and version >= RESUMABLE)
+            outbox = channel.attach(Outbox())
+            for frame in self._kept:
+                channel.put(frame)
+            self._kept.clear()
+            await self._carry(receive, send, channel, outbox, channel.priming())
+
+    async def _resume(self, receive: Receive, send: Send, last: str) -> None:
+        found = self._channels.since(last)
+        if found is None:
+            problem = error_frame(None, INVALID_REQUEST, "what followed `Last-Event-ID` is not kept any more")
+            await answer(send, 404, problem)
+            return
+        channel, missed = found
+        outbox = channel.attach(Outbox(self._press if channel.request is not None else None))
+        for data in missed:
+            outbox.put(data)
+        if channel.ended:
+            outbox.end()
+        if channel.left and channel.request is not None:
+            channel.left = False
+            self.session.receive(channel.request, channel.give)
+        await self._carry(receive, send, channel, outbox, OPENING)
+
+    # -- the old transport ---------------------------------------------------------------------------
+
+    async def old_stream(self, receive: Receive, send: Send, opening: bytes) -> None:
+        """The one stream of an old client: everything goes out on it."""
+        self._old = Outbox(self._press)
+        try:
+            await until_gone(receive, stream(send, self._old, opening=opening))
+        finally:
+            self._old.close()
 
     def take(self, frame: JsonObject) -> None:
-        """A message that came by the old transport: everything goes out on the one stream."""
+        """A message that came by the old transport."""
         self.touched = time.monotonic()
         self.session.receive(frame)
 
     async def close(self) -> None:
         """The client is gone: end its responses, its upstreams; parked questions keep their grace."""
-        for outbox in (*self._posts.values(), self._listening):
-            if outbox is not None:
-                outbox.end()
-        await self.session.close()
-        await self.router.close()
-
-
-async def _sse(send: Send, outbox: Outbox, opening: bytes) -> None:
-    async def first_opening(message: dict[str, object]) -> None:
-        if message.get("body") == b": open\n\n":
-            message = {**message, "body": opening}
-        await send(message)
-
-    await stream(first_opening, outbox)  # type: ignore[arg-type]
+        self._channels.close()
+        if self._old is not None:
+            self._old.end()
+        await asyncio.gather(self.session.close(), self.router.close())
 
 
 class Legacy:
@@ -144,6 +180,8 @@ class Legacy:
         self._make_session = make_session
         self._open: dict[str, LegacySession] = {}
         self._sweeper: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def sessions(self) -> list[Session]:
         """Everyone to be told when the policy changes."""
@@ -156,13 +194,24 @@ class Legacy:
 
     def begin(self, principal: Principal) -> LegacySession | None:
         """A new session; None when there are too many that are in use."""
-        if len(self._open) >= MAX_SESSIONS:
+        if self._closed or (len(self._open) >= MAX_SESSIONS and not self._make_room()):
             return None
         session = LegacySession(principal, self._make_router(), self._make_session)
         self._open[session.id] = session
         if self._sweeper is None or self._sweeper.done():
             self._sweeper = asyncio.create_task(self._sweep(), name="airlock-sessions")
         return session
+
+    def _make_room(self) -> bool:
+        """End the session that was idle longest; False when all are in use."""
+        idle = [one for one in self._open.values() if not one.busy]
+        if not idle:
+            return False
+        oldest = min(idle, key=lambda one: one.touched)
+        del self._open[oldest.id]
+        self._closing.add(task := asyncio.create_task(oldest.close()))
+        task.add_done_callback(self._closing.discard)
+        return True
 
     async def end(self, session: LegacySession) -> None:
         """Close one session."""
@@ -171,15 +220,16 @@ class Legacy:
 
     async def _sweep(self) -> None:
         while self._open:
-            await asyncio.sleep(30)
+            await asyncio.sleep(SWEEP_SECONDS)
             old = time.monotonic() - IDLE_SECONDS
             for session in [one for one in self._open.values() if one.touched < old and not one.busy]:
                 await self.end(session)
 
     async def close(self) -> None:
         """End all sessions."""
+        self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
         sessions = list(self._open.values())
         self._open.clear()
-        await asyncio.gather(*(one.close() for one in sessions))
+        await asyncio.gather(*(one.close() for one in sessions), *self._closing)

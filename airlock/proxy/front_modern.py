@@ -8,6 +8,7 @@ back on the way out. A closed stream is a cancellation (specification, 2026-07-2
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,7 +18,20 @@ from typing import Final
 from airlock.canonical import encode
 from airlock.model import JsonObject, Principal
 from airlock.proxy import eras, mirrors
-from airlock.proxy.front_io import Outbox, Receive, Scope, Send, answer, header, stream, until_gone
+from airlock.proxy.front_io import (
+    OPENING,
+    Outbox,
+    Receive,
+    Scope,
+    Send,
+    answer,
+    answer_written,
+    event,
+    header,
+    stream,
+    until_gone,
+    written,
+)
 from airlock.proxy.router import Router
 from airlock.proxy.session import Session
 from airlock.proxy.wire import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, error_frame
@@ -168,27 +182,45 @@ async def _param_problem(house: House, scope: Scope, frame: JsonObject) -> JsonO
 
 async def _exchange(house: House, receive: Receive, send: Send, frame: JsonObject) -> None:
     own, theirs = next(house.ids), frame["id"]
-    outbox = Outbox()
+    reply = _Reply()
 
-    def give(reply: JsonObject) -> None:
-        outbox.put(_restored(reply, own, theirs))
-        if "method" not in reply:
-            outbox.end()
+    def give(found: JsonObject) -> None:
+        reply.take(_restored(found, own, theirs))
 
     house.session.receive({**frame, "id": own}, give)
-    if not await until_gone(receive, _respond(send, outbox)):
+    if not await until_gone(receive, reply.write(send)):
         house.session.hung_up(own)
 
 
-async def _respond(send: Send, outbox: Outbox) -> None:
-    try:
-        first = await outbox.next()
-    except TimeoutError:
-        first = None
-    if first is not None and "method" not in first:
-        await answer(send, _status(first), first)
-    else:
-        await stream(send, outbox, first=first)
+class _Reply:
+    """What goes back for one request: plain JSON when the answer comes first and soon, else a stream."""
+
+    def __init__(self) -> None:
+        self._outbox = Outbox()
+        self._status = 0
+        self._began = False
+
+    def take(self, frame: JsonObject) -> None:
+        """One frame; the answer is the last."""
+        data = written(frame)
+        final = "method" not in frame
+        if final and not self._began:
+            self._status = _status(frame)
+        self._began = True
+        if data:
+            self._outbox.put(data if self._status else event(data))
+        if final:
+            self._outbox.end()
+
+    async def write(self, send: Send) -> None:
+        first: bytes | None = None
+        with contextlib.suppress(TimeoutError):
+            first = await self._outbox.next()
+        if self._status and first is not None:
+            await answer_written(send, self._status, first)
+            return
+        self._began = True
+        await stream(send, self._outbox, opening=first or OPENING)
 
 
 def _restored(reply: JsonObject, own: int, theirs: str | int) -> JsonObject:

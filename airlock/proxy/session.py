@@ -44,13 +44,6 @@ KEEP_SECONDS: Final = 1.0
 TTL_MS: Final = 5_000
 """How long a modern client may keep a list, so that a changed policy is soon seen."""
 
-_MODERN_ONLY: Final = frozenset(
-    {"server/discover", "subscriptions/listen", "tasks/get", "tasks/update", "tasks/cancel"}
-)
-_LEGACY_ONLY: Final = frozenset(
-    {"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}
-)
-
 log = logging.getLogger(__name__)
 
 
@@ -84,6 +77,7 @@ class Session:
         self._waited: set[str] = set()
         self._keeping: asyncio.TimerHandle | None = None
         self._only_discovered = True
+        self.on_pause: Callable[[str | int], None] = lambda _: None
         self._requests: dict[str, Callable[[Exchange, JsonObject], None]] = {
             "tools/call": self._call,
             "tools/list": self._list(TOOLS),
@@ -147,7 +141,7 @@ class Session:
         if len(client.open) >= MAX_OPEN:
             return error_frame(exchange.id, INVALID_REQUEST, f"more than {MAX_OPEN} requests are open")
         modern = eras.is_modern(exchange.params)
-        if client.era == "legacy" and not modern and exchange.method not in _MODERN_ONLY:
+        if client.era == "legacy" and not modern and exchange.method not in eras.MODERN_ONLY:
             return None
         return self._check_era(exchange, modern=modern)
 
@@ -156,7 +150,7 @@ class Session:
         if not modern and method in {"initialize", "ping"} and (era != "modern" or self._only_discovered):
             return None
         if era == "legacy":
-            if modern and method not in _MODERN_ONLY:
+            if modern and method not in eras.MODERN_ONLY:
                 return unsupported(exchange, eras.LEGACY_VERSIONS)
             return error_frame(exchange.id, METHOD_NOT_FOUND, f"Method not found: {method[:200]}")
         if not modern and method == "initialize":
@@ -170,7 +164,7 @@ class Session:
             meta = eras.check_envelope(exchange.params)
         except eras.EnvelopeError as error:
             return error_frame(exchange.id, error.code, str(error), error.data)
-        if exchange.method in _LEGACY_ONLY:
+        if exchange.method in eras.LEGACY_ONLY:
             return error_frame(exchange.id, METHOD_NOT_FOUND, f"Method not found: {exchange.method}")
         self._introduced(meta)
         if exchange.method != "server/discover":
@@ -222,16 +216,19 @@ class Session:
         self._calls.cancel(exchange, reason if isinstance(reason, str) else "")
         self._subscriptions.ended(exchange)
 
-    def hung_up(self, request_id: str | int) -> None:
+    def hung_up(self, request_id: str | int) -> bool:
         """The connection that carried a request is gone, and with it the way for its answer.
 
         A modern request ends with it. A legacy one runs on unless it waits for a person: then its
-        question keeps its grace, and the same call again finds the answer (decisions.md 23).
+        question keeps its grace, and the same call again finds the answer (decisions.md 23). True when it
+        ended.
         """
         exchange = self.client.open.get(request_id)
-        if exchange is not None and (self.client.era == "modern" or exchange.waiting is not None):
-            self._calls.cancel(exchange, "timed out: the connection was lost")
-            self._subscriptions.ended(exchange)
+        if exchange is None or (self.client.era == "legacy" and exchange.waiting is None):
+            return False
+        self._calls.cancel(exchange, "timed out: the connection was lost")
+        self._subscriptions.ended(exchange)
+        return True
 
     # -- greetings -----------------------------------------------------------------------------------
 
