@@ -41,7 +41,7 @@ class Cursor(Dialect):
     quiet_events = QUIET
 
     def recognise(self, payload: Mapping[str, Any]) -> bool:
-        return payload.get("hook_event_name") in EVENTS
+        return self.event_of(payload) in EVENTS
 
     def read(self, payload: Mapping[str, Any]) -> HookEvent | None:
         event = self.event_of(payload)

@@ -33,7 +33,7 @@ class GeminiCli(Dialect):
     quiet_events = QUIET
 
     def recognise(self, payload: Mapping[str, Any]) -> bool:
-        return payload.get("hook_event_name") in {"BeforeTool", *QUIET} and "timestamp" in payload
+        return self.event_of(payload) in {"BeforeTool", *QUIET} and "timestamp" in payload
 
     def read(self, payload: Mapping[str, Any]) -> HookEvent | None:
         event = self.event_of(payload) or "BeforeTool"

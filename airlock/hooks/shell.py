@@ -35,7 +35,7 @@ def split(command: Any, cwd: str, *, home: str = "") -> tuple[Part, ...]:
     reason = _unreadable(command)
     if reason:
         return (_complex(command, cwd, (reason,)),)
-    parts = Parts(home)
+    parts = Parts(home, cwd)
     parts.inner = lambda text, cwds, depth: _read(text, cwds, parts, depth)
     _read(command, (cwd,), parts, 0)
     found = tuple(parts.found.values())
@@ -48,7 +48,12 @@ def split_words(words: list[Any], cwd: str, *, home: str = "") -> tuple[Part, ..
     """The parts of a command that a client gives as a list of words: nothing in it is expanded."""
     if not words or not all(isinstance(word, str) for word in words):
         return split(None, cwd)
-    return split(" ".join(map(shlex.quote, words)), cwd, home=home)
+    return split(" ".join(map(_quoted, words)), cwd, home=home)
+
+
+def _quoted(word: str) -> str:
+    quoted = shlex.quote(word)
+    return f"'{word}'" if quoted.startswith("=") else quoted  # zsh makes a path of a bare `=name`
 
 
 def _read(command: str, cwds: Cwds, parts: Parts, depth: int) -> None:

@@ -38,14 +38,16 @@ def absolute(path: str, cwd: str) -> str:
     return "/" + normal.lstrip("/") if normal.startswith("//") else normal
 
 
+_UP = re.compile(r"(?:\./+)*\.\.(?:/|$)")
 _INNER_UP = re.compile(r"(?:^|/)(?!\.\.?(?:/|$))[^/]+/+(?:\./+)*\.\.(?:/|$)")
 
 
 class Parts:
     """Collects the parts of one line and the reasons why it is not understood."""
 
-    def __init__(self, home: str) -> None:
+    def __init__(self, home: str, start: str) -> None:
         self.home = home
+        self.start = start
         self.found: dict[str, Part] = {}
         self.reasons: dict[str, None] = {}
         self.inner: Callable[[str, Cwds, int], None] = lambda _text, _cwds, _depth: None
@@ -72,6 +74,8 @@ class Parts:
         if word.text.startswith(("/dev/tcp/", "/dev/udp/")):
             self.doubt("a redirection to the network")
         self._path_doubts(word.text, cwds)
+        if _UP.match(word.text) and cwds != (self.start,):
+            self.doubt("`..` after a directory change: a link there leads elsewhere")
         for cwd in cwds:
             self.add(f"file/{mode}", {"path": absolute(word.text, cwd), "command": text})
 

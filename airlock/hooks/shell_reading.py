@@ -125,11 +125,11 @@ class Reading:
             return Hole(start=start, end=end)
         name = named[1] or named[2]
         if name in {"?", "$", "#", "!"}:
-            return Hole(start=start, end=end, kind=WordKind.NUMBER)
+            return Hole(start=start, end=end, kind=WordKind.NUMBER, named=True)
         known = self.parts.home if name == "HOME" else cwds[0] if name == "PWD" and len(cwds) == 1 else ""
         if known:
-            return Hole(start=start, end=end, kind=WordKind.LITERAL, text=known)
-        return Hole(start=start, end=end, plain=True)
+            return Hole(start=start, end=end, kind=WordKind.LITERAL, text=known, named=True)
+        return Hole(start=start, end=end, plain=True, named=True)
 
     def said(self, node: Node) -> str | None:
         """The value of `$(cat <<'END' …)`, which is its text; None for any other substitution."""

@@ -22,6 +22,8 @@ class Redirections(Reading):
 
     def redirect(self, node: Node, cwds: Cwds) -> list[Word]:
         """One redirection becomes a file part; returns words that belong to the command."""
+        if not re.match(r"[0-9]?[<>&]", self.text(node)):
+            self.parts.doubt("a word that touches a redirection")  # the parser takes `-f2` for a descriptor
         if node.type == "herestring_redirect":
             self.tight(node, node.children, GAP_IN_LINE)
             for child in node.named_children:
@@ -34,8 +36,6 @@ class Redirections(Reading):
             return []
         self.tight(node, node.children, GAP_IN_LINE)
         operator = next((child.type for child in node.children if not child.is_named), "")
-        if not re.match(r"[0-9]?[<>&]", self.text(node)):
-            self.parts.doubt("a word that touches a redirection")
         words = [self.joined_word(run, cwds) for run in self.runs(node.children_by_field_name("destination"))]
         if not words:
             if operator not in {">&-", "<&-"}:
@@ -50,6 +50,8 @@ class Redirections(Reading):
             return
         if operator == ">&" and not re.fullmatch(r"[A-Za-z_./][\w./-]*", word.raw, re.ASCII):
             self.parts.doubt("a copy of a descriptor that is not understood")
+        if word.raw.startswith("!"):
+            self.parts.doubt("`>!` means something else in zsh")
         if operator == "<":
             self.parts.file("read", word, text, cwds)
         elif operator in {">", ">>", ">|", "&>", "&>>", ">&"}:

@@ -37,8 +37,8 @@ _WEIGHTS = {WordKind.LITERAL: 0, WordKind.NUMBER: 1, WordKind.GLOB: 2, WordKind.
 class Hole:
     """An expansion that the parser found, by its place in the line.
 
-    `text` is its value where that is known. `plain` marks `$NAME`, `${NAME}` and `$(…)`: forms whose
-    expansion itself does nothing beyond what is judged elsewhere.
+    `text` is its value where that is known, `named` is true for `$NAME` and `${NAME}`. `plain` marks these
+    and `$(…)`: forms whose expansion itself does nothing beyond what is judged elsewhere.
     """
 
     start: int
@@ -46,6 +46,7 @@ class Hole:
     kind: WordKind = WordKind.OPAQUE
     text: str = ""
     plain: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,8 @@ def literal(text: str) -> Word:
 
 
 _META = frozenset(" \t\n|&;()<>")
-_EXPANDS = re.compile(r"[A-Za-z0-9_{(\[@*#?$!-]")
+_EXPANDS = re.compile(r"[A-Za-z0-9_{(\[@*#?$!=~^+-]")  # zsh knows `$=x`, `$~x`, `$^x` and `$+x`
+_ZSH_MORE = re.compile(r"\[|:[A-Za-z&]")
 _BRACES = re.compile(r"\{.*?(?:,|\.\.).*\}", re.DOTALL)
 _PLAIN_VALUE = re.compile(r"[\w./@+-]*", re.ASCII)
 _ANSI = re.compile(
@@ -133,7 +135,9 @@ class _Reader:
 
     def take(self, hole: Hole, *, quoted: bool) -> None:
         known = hole.kind is WordKind.LITERAL and (quoted or _PLAIN_VALUE.fullmatch(hole.text))
-        if known:
+        if hole.named and _ZSH_MORE.match(self.source, hole.end, self.end):
+            self.raise_to(WordKind.OPAQUE)  # `$x[1]` and `$x:h` mean more in zsh
+        elif known:
             self.out.append(hole.text)
         else:
             kind = WordKind.OPAQUE if hole.kind is WordKind.LITERAL else hole.kind

@@ -183,6 +183,8 @@ EVASIONS = [
     "git pu\\\nsh",
     "git\\\n push",
     "git -f2>&1",
+    "git -f<<EOF\nEOF",
+    "git -f<<<x",
     "git 0>f",
     "git >&1\\$x",
     "cd a && find . >| f",

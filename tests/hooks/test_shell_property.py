@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from airlock.hooks.shell import split, split_words
@@ -35,6 +35,7 @@ def test_the_same_line_always_comes_to_the_same_parts(command: str) -> None:
 @given(words=WORDS)
 @settings(max_examples=500, deadline=None)
 def test_words_that_python_quotes_come_back(words: list[str]) -> None:
+    assume(not any(word.startswith("=") for word in words))  # zsh makes a path of `=name`; shlex lets it be
     (part,) = split(shlex.join(["curl", *words]), "/w")
     assert part.tool == "bash/curl"
     assert part.arguments["argv"] == ["curl", *words]

@@ -241,6 +241,9 @@ TABLE: list[tuple[str, list[str]]] = [
     ("git 0>x", ["git 0", "file/write /w/x", "_complex"]),
     ("git >&1\\$x", ["git", "file/write /w/1$x", "_complex"]),
     ("cd a && find . >| f", ["cd a", "find . @/w/a", "file/write /w/f", "file/write /w/a/f"]),
+    ("cd link && ls > ../x", ["cd link", "ls @/w/link", "file/write /x", "file/write /w/x", "_complex"]),
+    ("ls >&!", ["ls", "file/write /w/!", "_complex"]),
+    ("ls >! x", ["ls x", "file/write /w/!", "_complex"]),
     # here-documents
     ("cat <<EOF\nhello\nEOF", ["cat"]),
     ("cat <<'EOF'\n$(rm x)\nEOF", ["cat"]),
@@ -468,6 +471,17 @@ TABLE: list[tuple[str, list[str]]] = [
     ("echo 'é ü 日本'", ["echo 'é ü 日本'"]),
     ("echo 😀", ["echo '😀'"]),
     ("x\u202ey", ["_complex"]),
+    # what zsh reads in another way
+    ("for x in push; do git $=x; done", ["git =x", "_complex"]),
+    ("git $~x", ["git x", "_complex"]),
+    ('rm -r "$HOME[1]"', ["rm -r '\"$HOME[1]\"'", "_complex"]),
+    ("cat $HOME:h/x", ["cat '$HOME:h/x'", "_complex"]),
+    ('ls "$HOME:/x"', ["ls /home/me:/x"]),
+    ("echo $x[1]", ["echo '$x[1]'", "_complex"]),
+    ("grep 'x$' f", ["grep 'x$' f"]),
+    ('grep "x$|y" f', ["grep 'x$|y' f"]),
+    ("ls *.py(N)", ["N", "n", "ls", "_complex"]),
+    ("ls <1-5>", ["ls", "file/read /w/1-5", "_complex"]),
 ]
 
 
