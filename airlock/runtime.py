@@ -36,16 +36,6 @@ class Runtime:
     gate: Gate
 
 
-def local_identity() -> str:
-    """The identity of the person at this terminal: `local:USER`."""
-    import getpass
-
-    try:
-        return f"local:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return f"local:{os.getuid()}"
-
-
 def find_config(explicit: Path | None, *, starts_programs: bool) -> state.Located:
     """The config that counts. UsageError when there is none, NotPermitted when it must be trusted first.
 
