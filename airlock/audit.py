@@ -29,8 +29,10 @@ PRUNED = "audit.pruned"
 _PREFIX = bytes([VERSION]) + CHAIN.to_bytes(4, "big")
 
 
-def text_of(body: Mapping[str, Any]) -> str:
+def text_of(body: Mapping[str, Any] | str) -> str:
     """The JSON text under which a body is stored and hashed; WireError for what JSON cannot say."""
+    if isinstance(body, str):
+        return body
     return encode(body if type(body) is dict else dict(body)).decode()
 
 

@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airlock.model import ApprovalRequest, Call, Decision, Grant, Outcome, Proceed, Refusal
+from airlock.audit import text_of
+from airlock.model import (
+    ApprovalRequest,
+    Call,
+    Decision,
+    Grant,
+    Origin,
+    Outcome,
+    Principal,
+    Proceed,
+    Refusal,
+)
 from airlock.ports import Clock, Draft, MakeId
 from airlock.redaction import Redactor
+
+_MOST_KEPT = 256
 
 
 class Scribe:
@@ -17,6 +30,7 @@ class Scribe:
         self._redactor = redactor
         self._clock = clock
         self._make_id = make_id
+        self._kept: dict[tuple[int, int, int, int], tuple[str, Decision, Origin, Principal]] = {}
 
     def adopt(self, redactor: Redactor) -> None:
         """Redact by other field names from now on."""
@@ -32,30 +46,21 @@ class Scribe:
 
     def decided(self, kind: str, call: Call, decision: Decision, **more: Any) -> Draft:
         """What the policy decided: `call.allowed`, `call.denied`, `request.used`; `more` joins the body."""
-        body = {
-            "args": self.arguments(call, decision),
-            "effect": str(decision.effect),
-            "rule": decision.rule,
-            "reason": decision.reason,
-            "revision": decision.revision,
-            "identity": call.principal.identity,
-            "kind": str(call.kind),
-            "road": call.origin.road,
-        }
-        self._add_context(body, call, decision)
-        body.update(more)
+        rest = text_of(_rest(call, decision) | more) if more or call.parts else self._usual(call, decision)
+        body = f'{{"args":{text_of(self.arguments(call, decision))},{rest[1:]}'
         return self._draft(kind, body, call_id=call.id, agent=call.agent, tool=decision.tool or call.tool)
 
-    def _add_context(self, body: dict[str, Any], call: Call, decision: Decision) -> None:
-        if decision.would is not None:
-            body["would"] = str(decision.would)
-        if call.parts:
-            body["parts"] = [part.tool for part in call.parts]
-        origin = call.origin
-        for name in ("session", "cwd", "client", "tool_use_id", "workspace"):
-            value = getattr(origin, name)
-            if value:
-                body[name] = value
+    def _usual(self, call: Call, decision: Decision) -> str:
+        """The text of `_rest`, kept for calls of one session that are decided alike."""
+        key = (id(decision), id(call.origin), id(call.principal), id(call.kind))
+        kept = self._kept.get(key)
+        if kept is None:
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.clear()
+            # What is kept stays alive, so that its id is not another's while it is in the key.
+            text = text_of(_rest(call, decision))
+            kept = self._kept[key] = (text, decision, call.origin, call.principal)
+        return kept[0]
 
     def refused(
         self, call: Call, kind: Refusal, reason: str, *, rule: str = "", request_id: str = ""
@@ -133,7 +138,7 @@ class Scribe:
     def _draft(
         self,
         kind: str,
-        body: Mapping[str, Any],
+        body: Mapping[str, Any] | str,
         *,
         call_id: str = "",
         request_id: str = "",
@@ -150,3 +155,26 @@ class Scribe:
             tool=tool,
             body=body,
         )
+
+
+def _rest(call: Call, decision: Decision) -> dict[str, Any]:
+    """What an event says of a decision beside the arguments."""
+    origin = call.origin
+    rest: dict[str, Any] = {
+        "effect": str(decision.effect),
+        "rule": decision.rule,
+        "reason": decision.reason,
+        "revision": decision.revision,
+        "identity": call.principal.identity,
+        "kind": str(call.kind),
+        "road": origin.road,
+    }
+    if decision.would is not None:
+        rest["would"] = str(decision.would)
+    if call.parts:
+        rest["parts"] = [part.tool for part in call.parts]
+    for name in ("session", "cwd", "client", "tool_use_id", "workspace"):
+        value = getattr(origin, name)
+        if value:
+            rest[name] = value
+    return rest

@@ -23,7 +23,8 @@ class Draft:
     """An audit event before it has a place in the chain. Everything in it is already redacted.
 
     `kind` is past tense: `call.allowed`, `call.denied`, `call.completed`, `request.opened`,
-    `request.approved`, `request.used` … `body` holds the rest as JSON values.
+    `request.approved`, `request.used` … `body` holds the rest as JSON values, or is the JSON text of that
+    object where whoever drafts it has the text already.
     """
 
     id: str
@@ -33,7 +34,7 @@ class Draft:
     request_id: str = ""
     agent: str = ""
     tool: str = ""
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

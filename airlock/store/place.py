@@ -10,7 +10,7 @@ from airlock.ports import Draft
 from airlock.store.failures import busy, translated
 from airlock.store.lock import FileLock
 from airlock.store.transaction import roll_back
-from airlock.store.writes import Tail, append, read_tail
+from airlock.store.writes import Tail, append_all, read_tail
 
 _UNKNOWN = -1
 
@@ -39,8 +39,7 @@ class Place:
                 self._tail = read_tail(cursor)
             self._tail.check(controls)
             self._version = _UNKNOWN
-            for draft in drafts:
-                append(cursor, self._tail, draft)
+            append_all(cursor, self._tail, drafts)
             cursor.execute("COMMIT")
             self._version = version
         except sqlite3.Error as error:
