@@ -124,6 +124,8 @@ class Client:
         self.listening = False
         """True once a legacy client said `initialized`: from then on it may be sent things."""
         self.open: dict[str | int, Exchange] = {}
+        self.on_pause: Callable[[str | int], None] | None = None
+        """Lets go of the connection of a request that is answered later; where a transport can do that."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._last: set[asyncio.Task[None]] = set()
         self._origin: Origin | None = None
@@ -211,6 +213,13 @@ class Client:
             del self.open[exchange.id]
         if self._dropped is not None:
             self._dropped.set()
+
+    def paused(self, upstream: Upstream, ticket: str | int) -> None:
+        """An upstream answers a request of this client later, on another connection."""
+        for exchange in self.open.values():
+            if exchange.upstream is upstream and exchange.ticket == ticket and self.on_pause is not None:
+                self.on_pause(exchange.id)
+                return
 
     async def fewer(self) -> None:
         """Wait until a request was answered or given up."""

@@ -41,7 +41,7 @@ class LegacySession:
         self.principal = principal
         self.router = router
         self.session: Session = make(principal, self.id, router, self._outward)
-        self.session.on_pause = self._pause
+        self.session.client.on_pause = self._pause
         self.touched = time.monotonic()
         self._channels = Channels()
         self._pressed = 0

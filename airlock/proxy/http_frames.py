@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import httpx2
@@ -110,6 +111,33 @@ def _mirrored(tool: Any, mirrors: Mirrors, log: logging.Logger) -> bool:
     else:
         mirrors.pop(tool["name"], None)
     return True
+
+
+def request_id(body: bytes) -> Any:
+    """The id of the request in a POST of ours; None when it has none."""
+    frame = json.loads(body)
+    return frame.get("id") if "method" in frame else None
+
+
+class _Followed(httpx2.AsyncByteStream):
+    """A response body whose end is told."""
+
+    def __init__(self, inner: Any, on_end: Callable[[], None]) -> None:
+        self._inner = inner
+        self._on_end = on_end
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._inner:
+            yield chunk
+        self._on_end()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def followed(inner: Any, on_end: Callable[[], None]) -> _Followed:
+    """The same body; `on_end` is called when it has ended by itself."""
+    return _Followed(inner, on_end)
 
 
 class _Bounded(httpx2.AsyncByteStream):

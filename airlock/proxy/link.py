@@ -62,6 +62,10 @@ class UpstreamEvents(Protocol):
         """A notification that is not the progress or the cancellation of a request we know."""
         ...
 
+    def paused(self, upstream: Upstream, ticket: str | int) -> None:
+        """The upstream let go of the connection of a request of ours, and will answer it on another."""
+        ...
+
     def asked(
         self, upstream: Upstream, request_id: str | int, method: str, params: JsonObject | None
     ) -> None:

@@ -108,6 +108,10 @@ class Peer:
         """How many requests are open."""
         return len(self._open)
 
+    def waits_for(self, ticket: Id) -> bool:
+        """True while that request is open."""
+        return ticket in self._open
+
     def request(
         self,
         method: str,

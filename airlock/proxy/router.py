@@ -51,6 +51,10 @@ class Listener(Protocol):
         """The upstream no longer wants an answer."""
         ...
 
+    def upstream_paused(self, upstream: Upstream, ticket: str | int) -> None:
+        """The upstream will answer that request on another connection."""
+        ...
+
     def upstream_changed(self, upstream: Upstream) -> None:
         """The upstream became ready, or broke: what it had asked is void when it broke."""
         ...
@@ -192,6 +196,11 @@ class Router:
         shelf = self._shelves[upstream.name]
         for section in sections:
             shelf.refill(section)
+
+    def paused(self, upstream: Upstream, ticket: str | int) -> None:
+        """Pass on that a request is answered on another connection."""
+        for listener in tuple(self._listeners):
+            listener.upstream_paused(upstream, ticket)
 
     def asked(
         self, upstream: Upstream, request_id: str | int, method: str, params: JsonObject | None

@@ -77,7 +77,6 @@ class Session:
         self._waited: set[str] = set()
         self._keeping: asyncio.TimerHandle | None = None
         self._only_discovered = True
-        self.on_pause: Callable[[str | int], None] = lambda _: None
         self._requests: dict[str, Callable[[Exchange, JsonObject], None]] = {
             "tools/call": self._call,
             "tools/list": self._list(TOOLS),
@@ -356,6 +355,10 @@ class Session:
         """An upstream withdrew its question."""
         self._asks.withdrew(upstream, request_id)
         self._rounds.withdrew(upstream, request_id)
+
+    def upstream_paused(self, upstream: Upstream, ticket: str | int) -> None:
+        """An upstream let go of a connection: the client is let go as well, where it can come back."""
+        self.client.paused(upstream, ticket)
 
     def upstream_changed(self, upstream: Upstream) -> None:
         """An upstream came or went: its questions go with it, its subscriptions come again."""

@@ -300,6 +300,11 @@ class _Line:
         """An answer came that cannot be accepted."""
         self.peer.failed(ticket, f"its answer was refused: {message}")
 
+    def paused(self, ticket: Id) -> None:
+        """A request will be answered on another connection."""
+        if not self._closed and self.peer.waits_for(ticket):
+            self._owner.events.paused(self._owner, ticket)
+
     def lost(self, reason: str, words: str = "") -> None:
         """The connection ended."""
         if not self.end.done() and not self._closed:

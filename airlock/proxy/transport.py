@@ -20,6 +20,10 @@ class Sink(Protocol):
         """An answer to that request came and cannot be accepted."""
         ...
 
+    def paused(self, ticket: Id) -> None:
+        """The server let go of the connection of that request, and means to answer it on another."""
+        ...
+
     def lost(self, reason: str, words: str = "") -> None:
         """The connection ended by itself; at most once, and nothing comes after it.
 

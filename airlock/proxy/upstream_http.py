@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import logging
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from mcp.shared.message import SessionMessage
 
 CONNECT_SECONDS: Final = 30.0
+SETTLE_SECONDS: Final = 0.05
+"""How long after the end of its stream an answer may still be on its way through the SDK."""
+
 GOODBYE_SECONDS: Final = 3.0
 STAND_INS: Final = ("Server returned an error response", "Not Found")
 """What the SDK's transport says when an HTTP status came without a JSON-RPC error."""
@@ -137,7 +141,7 @@ class HttpTransport:
 
     async def _responded(self, response: httpx2.Response) -> None:
         """Note what the transport does not tell, and bound what it would read without end."""
-        from airlock.proxy.http_frames import bounded
+        from airlock.proxy.http_frames import bounded, followed
 
         bad = response.status_code >= 400
         self._status = f"HTTP {response.status_code} {response.reason_phrase}".strip() if bad else ""
@@ -145,6 +149,16 @@ class HttpTransport:
             self._session_over = True
         if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
             response.stream = bounded(response.stream, self._limit)
+        elif response.request.method == "POST" and self._version not in MODERN_VERSIONS:
+            response.stream = followed(response.stream, partial(self._stream_ended, response.request))
+
+    def _stream_ended(self, request: httpx2.Request) -> None:
+        """The stream of a request is over: with its answer, or because the server wants to be asked later."""
+        from airlock.proxy.http_frames import request_id
+
+        ticket = request_id(request.content)
+        if ticket is not None:
+            asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._sink.paused, ticket)
 
     async def _write(self, outgoing: Any) -> None:
         from airlock.proxy.http_frames import to_session

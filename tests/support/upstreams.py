@@ -49,6 +49,9 @@ class Listener:
         self.notes.append((method, params))
         self._changed.set()
 
+    def paused(self, upstream: Upstream, ticket: str | int) -> None:
+        self._changed.set()
+
     def asked(
         self, upstream: Upstream, request_id: str | int, method: str, params: JsonObject | None
     ) -> None:
