@@ -42,6 +42,11 @@ class Condition:
     expressions: tuple[str, ...] = ()
     folders: tuple[Folder, ...] = ()
 
+    @property
+    def about_absence(self) -> bool:
+        """True when it may hold for an argument that is not there."""
+        return isinstance(self.written, Mapping) and "exists" in self.written
+
     def paths(self, frame: Frame) -> list[str]:
         """The absolute paths that `under:` needs resolved to judge these arguments."""
         try:

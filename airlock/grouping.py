@@ -16,6 +16,7 @@ from airlock.conditions import Condition, odd_spelling
 from airlock.frame import Frame
 from airlock.rules import Rule
 
+_NOTHING: frozenset[str] = frozenset()
 _LIMITS = ("gt", "gte", "lt", "lte")
 
 
@@ -24,6 +25,7 @@ class Group:
     """The grouped rules of one argument; they are known by their numbers among the candidates."""
 
     path: ArgumentPath
+    name: str | None
     texts: dict[str, list[int]] = field(default_factory=dict)
     regexes: dict[str, list[int]] = field(default_factory=dict)
     globs: dict[str, list[int]] = field(default_factory=dict)
@@ -35,7 +37,7 @@ class Group:
 
     def ask(self, frame: Frame) -> tuple[list[int], list[tuple[int, str]]]:
         """The rules that hold, and those that cannot say with the reason."""
-        name = self.path.plain
+        name = self.name
         try:
             value = (
                 self.path.values(frame.arguments)[0] if name is None else frame.arguments.get(name, MISSING)
@@ -46,7 +48,9 @@ class Group:
             return [], []
         if isinstance(value, str):
             holding, troubled = self._ask_text(value, frame)
-            return holding, troubled + self._trouble(self.numeric, "is not a number")
+            if self.numeric:
+                troubled += self._trouble(self.numeric, "is not a number")
+            return holding, troubled
         if type(value) is int or (type(value) is float and math.isfinite(value)):
             return self._ask_number(value), self._trouble(self.textual, "is not a text")
         return [], [
@@ -59,11 +63,11 @@ class Group:
 
     def _ask_text(self, text: str, frame: Frame) -> tuple[list[int], list[tuple[int, str]]]:
         holding = list(self.texts.get(text, ()))
-        if not self.read:
-            return holding, []
-        found = frame.found(self.path.text, text)
+        found = frame.found(self.path.text, text) if self.read else _NOTHING
         if isinstance(found, str):
             return holding, self._trouble(self.read, found)
+        if not found and not self.globbed:
+            return holding, []
         troubled: list[tuple[int, str]] = []
         hits: set[int] = set()
         for source in found:
@@ -102,7 +106,11 @@ def group(rules: Iterable[tuple[int, Rule]]) -> tuple[tuple[Group, ...], frozens
         condition = rule.conditions[0]
         if condition.path.many or not _groupable(condition.written):
             continue
-        _add(groups.setdefault(condition.path.text, Group(path=condition.path)), number, condition)
+        _add(
+            groups.setdefault(condition.path.text, Group(path=condition.path, name=condition.path.plain)),
+            number,
+            condition,
+        )
         taken.add(number)
     for one in groups.values():
         for limits in one.limits.values():

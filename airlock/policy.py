@@ -167,7 +167,10 @@ def find(selection: Selection, frame: Frame, used: dict[str, int]) -> Findings:
     """Ask every candidate. `used` counts what earlier parts of the same call use of a rate."""
     findings = Findings(selection=selection)
     candidates, holding, troubled = selection.candidates, findings.holding, findings.troubled
-    for number in selection.alone:
+    arguments = frame.arguments
+    for number, wanted in selection.alone:
+        if wanted and wanted not in arguments:
+            continue
         candidate = candidates[number]
         answer = True if candidate.judge is None else candidate.judge(frame)
         if answer is False:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airlock.arguments import Member
 from airlock.conditions import Condition, ConditionError, compile_condition
 from airlock.config import Config, Hours, PatternLine, PatternLists, RateLimit, RuleConfig
 from airlock.errors import Problem
@@ -78,6 +79,12 @@ class Rule:
     def conditional(self) -> bool:
         """True when more than the name decides whether it matches; a rate decides that too."""
         return bool(self.conditions or self.when or self.unless or self.window or self.rate)
+
+    @property
+    def wanted(self) -> str:
+        """An argument without which the conditions do not hold; "" when there is no such one."""
+        named = (one.path.steps[0] for one in self.conditions if not one.about_absence)
+        return next((step.name for step in named if isinstance(step, Member)), "")
 
     def holds(self, frame: Frame) -> Holds:
         """Whether the conditions hold; a text when that cannot be said. The rate is judged elsewhere."""

@@ -36,7 +36,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The candidates for one (agent, kind, tool), deny rules first, and the decisions already made."""
+    """The candidates for one (agent, kind, tool), deny rules first, and the decisions already made.
+
+    `groups` are asked as one; `alone` are the numbers of the rest, each with an argument that it cannot
+    hold without, or "".
+    """
 
     tool: str
     provider: str
@@ -50,7 +54,7 @@ class Selection:
     path_names: frozenset[str] = frozenset()
     plain: bool = False
     groups: tuple[Group, ...] = ()
-    alone: tuple[int, ...] = ()
+    alone: tuple[tuple[int, str], ...] = ()
     decisions: dict[tuple[int, ...], Decision] = field(default_factory=dict)
 
     def needy(self, arguments: Mapping[str, Any]) -> bool:
@@ -140,7 +144,9 @@ class Selector:
             path_names=_path_names(candidates),
             plain=not any(one.rule.conditional for one in candidates),
             groups=groups,
-            alone=tuple(number for number in range(len(candidates)) if number not in grouped),
+            alone=tuple(
+                (number, one.rule.wanted) for number, one in enumerate(candidates) if number not in grouped
+            ),
         )
 
     def _candidates(self, agent: str, kind: Kind, names: Sequence[str]) -> Iterable[Candidate]:
