@@ -19,6 +19,9 @@ from airlock.model import NOTHING, Effect, Risk
 HOOK_NAMESPACES = frozenset({"bash", "file", "http", "agent", "todo", "notebook", "exec", "python"})
 """Reserved provider names: hooks and built-ins use them, and no wildcard provider matches them."""
 
+MCP_NAMES = ("airlock", "plugin:airlock:airlock")
+"""What clients call Airlock as an MCP server: its usual entry, and that of its Claude Code plugin."""
+
 DEFAULT_REDACT = ("password", "token", "secret", "key", "authorization")
 
 
@@ -114,14 +117,18 @@ class PatternLists:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
-    """One agent. `lists.extends` has the default profile already in front where it applies."""
+    """One agent. `lists.extends` has the default profile already in front where it applies.
+
+    `implied`: nobody wrote it; it is there for the keys of a sister API.
+    """
 
     name: str
     lists: PatternLists
     token: Secret | None = None
     wait: Literal["auto", "hold", "pending", "task"] = "auto"
     patience_ms: int | None = None
-    mcp_names: tuple[str, ...] = ("airlock",)
+    mcp_names: tuple[str, ...] = MCP_NAMES
+    implied: bool = False
     permission_tool: bool = False
 
 

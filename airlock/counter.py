@@ -33,6 +33,10 @@ class Counter(Desk):
         facts = await gather(self.policy.needs(call), self._store, self._clock())
         return joined(self.policy.evaluate(call, facts), call.overlay)
 
+    def shown(self, call: Call, decision: Decision) -> dict[str, Any]:
+        """A call's arguments as anyone may see them under this decision."""
+        return self._scribe.arguments(call, decision)
+
     async def collect(self, call: Call, reference: str) -> ApprovalRequest:
         """Give whoever asked the answer to its question: the request as it is then.
 
@@ -77,7 +81,7 @@ class Counter(Desk):
         self._lobby.wake((over,))
         return over
 
-    async def report(
+    def reported(
         self,
         call: Call,
         outcome: Outcome,
@@ -85,8 +89,8 @@ class Counter(Desk):
         request_id: str = "",
         started_at: int,
         details: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Record how a call came out that ran elsewhere. StoreError when that cannot be recorded."""
+    ) -> Draft:
+        """The event for how a call came out that ran elsewhere; whoever keeps the report commits it too."""
         body: dict[str, Any] = {
             "outcome": str(outcome),
             "duration_ms": max(0, self._clock() - started_at),
@@ -95,7 +99,7 @@ class Counter(Desk):
         }
         if details:
             body["details"] = self.masked(details)
-        draft = Draft(
+        return Draft(
             id=self._make_id(),
             kind="call.completed",
             at=self._clock(),
@@ -105,4 +109,3 @@ class Counter(Desk):
             tool=call.tool,
             body=body,
         )
-        await self._store.record([draft])

@@ -56,7 +56,7 @@ def with_their_agents(
     return {
         **agents,
         **{
-            name: AgentConfig(name=name, lists=PatternLists(owner=f"agents.{name}", extends=extends))
+            name: AgentConfig(name=name, lists=PatternLists(owner=f"agents.{name}", extends=extends), implied=True)
             for name in sorted(missing)
         },
     }

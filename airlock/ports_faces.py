@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from airlock.ports import Draft
 
@@ -53,6 +53,7 @@ class RecordFilter:
     offset: int = 0
 
 
+@runtime_checkable
 class RecordStore(Protocol):
     """The records of one database. Every method raises StoreError when it cannot be used."""
 

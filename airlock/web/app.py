@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,13 @@ from airlock.errors import AirlockError
 from airlock.ids import make_id, now_ms
 from airlock.joins import Joins
 from airlock.ports import Clock, MakeId
+from airlock.ports_faces import RecordStore
 from airlock.ports_keys import KeyStore
 from airlock.web import audit, events, health, hitl, hook, keys, openapi
 from airlock.web.auth import Authenticator
+from airlock.web.compat import faces_for
+from airlock.web.compat.courier import Courier
+from airlock.web.compat.face import Face
 from airlock.web.endpoint import Endpoint, methods
 from airlock.web.errors import answer_airlock_error, answer_http_exception
 from airlock.web.feed import Feed
@@ -66,6 +71,8 @@ def build_app(
     `app.state.drain()` must be awaited when the process begins to end, before the server closes its
     connections: parked hooks get their deny and event streams their end; False when some were too slow.
     """
+    faces = faces_for(gate.config)
+    table = whole_table(faces)
     services = Services(
         gate=gate,
         keys=keys,
@@ -79,10 +86,13 @@ def build_app(
         facts=facts or dict,
         bound=bound,
         started_at=clock(),
-        description=openapi.document(TABLE),
+        description=openapi.document(table),
+        faces=faces,
+        records=gate.store if isinstance(gate.store, RecordStore) else None,
     )
+    courier = Courier(services)
     app = Starlette(
-        routes=[*_routes(TABLE, services), *_mcp_routes(mcp_app, services)],
+        routes=[*_routes(table, services), *_mcp_routes(mcp_app, services)],
         middleware=[Middleware(Guard, services=services)],
         exception_handlers={
             HTTPException: answer_http_exception,
@@ -92,13 +102,30 @@ def build_app(
     )
     app.router.redirect_slashes = False
     app.state.services = services
-    app.state.drain = _drain(services)
+    app.state.courier = courier
+    app.state.drain = _drain(services, courier)
+    courier.start()
     return app
 
 
-def _drain(services: Services) -> Any:
+def whole_table(faces: Sequence[Face]) -> tuple[Route, ...]:
+    """The gateway's own routes and those of its faces. No two of them may answer to one method and path."""
+    table = (*TABLE, *(route for face in faces for route in face.routes))
+    taken = Counter((route.method, _shape_of(route.path)) for route in table)
+    twice = [f"{method} {path}" for (method, path), count in taken.items() if count > 1]
+    if twice:
+        raise AssertionError(f"claimed twice: {', '.join(twice)}")
+    return table
+
+
+def _shape_of(path: str) -> str:
+    return re.sub(r"\{[^}]*\}", "{}", path)
+
+
+def _drain(services: Services, courier: Courier) -> Any:
     async def drain(seconds: float = DRAIN_SECONDS) -> bool:
         done = await services.closing.drain(seconds)
+        await courier.close()
         await services.joins.close()
         await services.feed.close()
         return done
@@ -109,9 +136,12 @@ def _drain(services: Services) -> Any:
 def _routes(table: Sequence[Route], services: Services) -> list[BaseRoute]:
     """One Starlette route for a path, so that a 405 names all its methods; fixed paths come first."""
     by_path: dict[str, dict[str, ASGIApp]] = defaultdict(dict)
+    owners = {route.path: face for face in services.faces for route in face.routes}
     for route in table:
         by_path[route.path][route.method] = (
-            route.raw(services) if route.raw is not None else Endpoint(route, services)
+            route.raw(services)
+            if route.raw is not None
+            else Endpoint(route, services, owners.get(route.path))
         )
     ordered = sorted(by_path.items(), key=lambda item: "{" in item[0])
     return [_starlette_route(path, served) for path, served in ordered]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,16 +15,26 @@ from airlock.limits import Taken
 from airlock.web.auth import Credential, retry_after
 from airlock.web.bodies import Gone, json_object, read_body
 from airlock.web.errors import HttpError, answer_airlock_error
+from airlock.web.limiting import epoch_headers
 from airlock.web.routes import Asked, Route
 from airlock.web.services import REST_PER_MINUTE, Services
+
+if TYPE_CHECKING:
+    from airlock.web.compat.face import Face
+
+
+def authorization(headers: Headers) -> list[str]:
+    """The `Authorization` headers."""
+    return headers.getlist("authorization")
 
 
 class Endpoint:
     """An ASGI app for one route."""
 
-    def __init__(self, route: Route, services: Services) -> None:
+    def __init__(self, route: Route, services: Services, face: Face | None = None) -> None:
         self._route = route
         self._services = services
+        self._face = face
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -41,8 +53,8 @@ class Endpoint:
         route, services = self._route, self._services
         credential = await self._who(request)
         if credential is not None or not route.public(services.config.server):
-            take(services, request, credential, REST_PER_MINUTE, limited)
-        self._permit(credential)
+            self._take(request, credential, limited)
+        credential = self._permitted(credential)
         body: Mapping[str, object] = {}
         if route.body is not None:
             body = json_object(await read_body(receive, limit=route.body_limit))
@@ -55,26 +67,43 @@ class Endpoint:
         public = self._route.public(services.config.server)
         if public and not self._route.scopes:
             return None
-        sent = request.headers.getlist("authorization")
+        sent = (self._face.credentials if self._face else authorization)(request.headers)
         credential = await services.authenticator.identify(sent, address_of(request.scope))
         if credential is None and not (public and not sent):
             services.metrics.unauthorized()
             raise HttpError(401, "Unauthorized", headers={"WWW-Authenticate": 'Bearer realm="airlock"'})
         return credential
 
-    def _permit(self, credential: Credential | None) -> None:
+    def _take(self, request: Request, credential: Credential | None, limited: dict[str, str]) -> None:
+        if self._face is None:
+            take(self._services, request, credential, REST_PER_MINUTE, limited)
+        else:
+            face = self._face
+            take(self._services, request, credential, face.per_minute, limited, headers=face.limits)
+
+    def _permitted(self, credential: Credential | None) -> Credential | None:
+        """The credential, if it may do this; None where everyone may do what is left of it."""
         route = self._route
         if credential is None:
-            return
+            return None
         if route.people and credential.bound:
             raise HttpError(403, f"a credential of agent `{credential.agent}` may not do this")
         if route.scopes and not credential.holds(route.scopes):
+            if route.public(self._services.config.server):
+                return None
             needed = " or ".join(f"`{scope}`" for scope in sorted(route.scopes))
             raise HttpError(403, f"this needs the scope {needed}")
+        return credential
 
 
 def take(
-    services: Services, request: Request, credential: Credential | None, usual: int, limited: dict[str, str]
+    services: Services,
+    request: Request,
+    credential: Credential | None,
+    usual: int,
+    limited: dict[str, str],
+    *,
+    headers: Callable[[Taken, int], dict[str, str]] = epoch_headers,
 ) -> None:
     """Count one request of this caller; HttpError 429 when it is one too many. Fills the headers."""
     address = address_of(request.scope)
@@ -84,19 +113,10 @@ def take(
         caller, limit = credential.identity, credential.rate
     now = services.clock()
     taken = services.limits.take(f"{usual}:{caller}", limit, now)
-    limited.update(limit_headers(taken))
+    limited.update(headers(taken, now))
     if not taken.allowed:
         services.metrics.limited()
         raise HttpError(429, "too many requests", headers=retry_after(taken.retry_ms, now))
-
-
-def limit_headers(taken: Taken) -> dict[str, str]:
-    """What a caller may know of its limit; the reset is an epoch second."""
-    return {
-        "X-RateLimit-Limit": str(taken.limit),
-        "X-RateLimit-Remaining": str(taken.remaining),
-        "X-RateLimit-Reset": str(-(-taken.reset_ms // 1000)),
-    }
 
 
 def address_of(scope: Scope) -> str:

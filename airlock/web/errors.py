@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from airlock.canonical import encode
 from airlock.errors import (
@@ -61,6 +63,58 @@ class JsonAnswer(Response):
         super().__init__(encode(value), status, {**SECURITY_HEADERS, **(headers or {})})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What went wrong with one request, before it is written in anybody's shape.
+
+    `error` is what was raised, None for the router's own 404 and 405 and for a defect of ours.
+    """
+
+    status: int
+    message: str
+    details: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    error: AirlockError | None = None
+    request_id: str = ""
+
+
+class Renderer(Protocol):
+    """Whoever writes the errors below some paths in a shape of its own."""
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The prefixes of those paths."""
+        ...
+
+    @property
+    def render(self) -> Callable[[Fault], Response]:
+        """From a fault to an answer."""
+        ...
+
+
+def rendered(fault: Fault, scope: Scope, faces: Iterable[Renderer]) -> Response:
+    """A fault in the shape that belongs to its path."""
+    face = claiming(str(scope.get("path", "")), faces)
+    if face is None:
+        return error_answer(fault.status, fault.message, details=fault.details, headers=fault.headers)
+    return face.render(replace(fault, request_id=str(scope.get("airlock.request_id", ""))))
+
+
+F = TypeVar("F", bound=Renderer)
+
+
+def claiming(path: str, faces: Iterable[F]) -> F | None:
+    """The face that a path belongs to: the one with the longest prefix of it."""
+    found = [(len(prefix), face) for face in faces for prefix in face.claims if path.startswith(prefix)]
+    return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def faces_of(request: Request) -> Iterable[Renderer]:
+    """The faces of the gateway that a request came to."""
+    services = getattr(request.app.state, "services", None)
+    return services.faces if services is not None else ()
+
+
 def error_answer(
     status: int, message: str, *, details: Any = None, headers: Mapping[str, str] | None = None
 ) -> JsonAnswer:
@@ -80,29 +134,39 @@ def status_of(error: AirlockError) -> int:
     return 500
 
 
-def answer_airlock_error(_: Request, error: Exception) -> Response:
+def fault_of(error: Exception) -> Fault:
     """An error of ours as its status and its text; what is ours to mend is logged and not told."""
     if isinstance(error, HttpError):
-        return error_answer(error.status, str(error), details=error.details, headers=error.headers)
+        return Fault(
+            status=error.status, message=str(error), details=error.details, headers=error.headers, error=error
+        )
     if isinstance(error, AlreadySettled):
-        return error_answer(status_of(error), str(error), details={"status": error.status})
+        details = {"status": error.status}
+        return Fault(status=status_of(error), message=str(error), details=details, error=error)
     if isinstance(error, StoreError):
         log.error("the database cannot be used: %s", error)
-        return error_answer(503, "the database cannot be used", headers={"Retry-After": "1"})
+        return Fault(
+            status=503, message="the database cannot be used", headers={"Retry-After": "1"}, error=error
+        )
     if isinstance(error, AirlockError) and status_of(error) != 500:
-        return error_answer(status_of(error), str(error))
+        return Fault(status=status_of(error), message=str(error), error=error)
     log.error("a request failed: %s", error)
-    return error_answer(500, "internal error")
+    return Fault(status=500, message="internal error")
 
 
-def answer_http_exception(_: Request, error: Exception) -> Response:
-    """The router's own 404 and 405 in our shape."""
+def answer_airlock_error(request: Request, error: Exception) -> Response:
+    """An error of ours in the shape of its path."""
+    return rendered(fault_of(error), request.scope, faces_of(request))
+
+
+def answer_http_exception(request: Request, error: Exception) -> Response:
+    """The router's own 404 and 405 in the shape of their path."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     text = {404: "no such route", 405: "method not allowed here"}.get(status, "refused")
-    headers = getattr(error, "headers", None)
-    return error_answer(status, text, headers=headers)
+    headers = getattr(error, "headers", None) or {}
+    return rendered(Fault(status=status, message=text, headers=headers), request.scope, faces_of(request))
 
 
-def answer_unexpected(_: Request, __: Exception) -> Response:
+def answer_unexpected(request: Request, __: Exception) -> Response:
     """A defect of ours: the caller learns nothing of it; the server's log has the whole of it."""
-    return error_answer(500, "internal error")
+    return rendered(Fault(status=500, message="internal error"), request.scope, faces_of(request))

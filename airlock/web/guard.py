@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airlock.web import origins
-from airlock.web.errors import error_answer
+from airlock.web.errors import Fault, claiming, rendered
 from airlock.web.hook import HOOK_PATH, deny_unread
 from airlock.web.services import Services
 
@@ -24,6 +24,9 @@ class Guard:
             return
         headers = Headers(scope=scope)
         services = self._services
+        face = claiming(scope["path"], services.faces)
+        if face is not None and face.request_ids:
+            scope["airlock.request_id"] = services.make_id()
         refused = origins.check(
             headers.getlist("host"),
             headers.getlist("origin"),
@@ -36,13 +39,19 @@ class Guard:
             reason = refused.reason if refused else f"the hook's address is `{HOOK_PATH}`, to the letter"
             await deny_unread(services, scope, receive, counted, reason)
         elif refused:
-            await error_answer(refused.status, refused.reason)(scope, receive, counted)
+            fault = Fault(status=refused.status, message=refused.reason)
+            await rendered(fault, scope, services.faces)(scope, receive, counted)
         else:
             await self._app(scope, receive, counted)
 
     def _counting(self, scope: Scope, send: Send) -> Send:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if request_id := scope.get("airlock.request_id"):
+                    message = {
+                        **message,
+                        "headers": [*message["headers"], (b"x-request-id", request_id.encode())],
+                    }
                 route = scope.get("airlock.route", "")
                 method = scope["method"] if route else "other"
                 self._services.metrics.answered(method, route, message["status"])

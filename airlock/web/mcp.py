@@ -60,7 +60,8 @@ class Doorman:
 
     def _agent(self, named: str, credential: Credential) -> str:
         agents = self._services.config.agents
-        agent = named or credential.agent or (next(iter(agents)) if len(agents) == 1 else "")
+        written = [name for name, one in agents.items() if not one.implied]
+        agent = named or credential.agent or (written[0] if len(written) == 1 else "")
         if not agent:
             raise HttpError(400, "the config has several agents: use `/agents/NAME/mcp`, or a token of one")
         refusal = refused_agent(agent, credential, self._services)

@@ -87,18 +87,19 @@ def all_replies(route: Route) -> Mapping[int, Reply]:
     """A route's own answers, and those that its checks may give in its place."""
     if route.raw is not None:
         return route.replies
+    shape = schemas.ERROR if route.error is None else route.error
     checks: dict[int, Reply] = {
-        403: Reply("the Origin, the scope or the credential does not allow it", schemas.ERROR),
-        421: Reply("the Host is not served here", schemas.ERROR),
+        403: Reply("the Origin, the scope or the credential does not allow it", shape),
+        421: Reply("the Host is not served here", shape),
     }
     if route.public is not always:
-        checks[401] = Reply("no credential, or a wrong one", schemas.ERROR)
-        checks[429] = Reply("too many requests; see `Retry-After`", schemas.ERROR)
-        checks[503] = Reply("the database cannot be used", schemas.ERROR)
+        checks[401] = Reply("no credential, or a wrong one", shape)
+        checks[429] = Reply("too many requests; see `Retry-After`", shape)
+        checks[503] = Reply("the database cannot be used", shape)
     if route.body is not None:
-        checks[400] = Reply("the body is malformed", schemas.ERROR)
-        checks[408] = Reply("the body did not arrive in time", schemas.ERROR)
-        checks[413] = Reply("the body is too large", schemas.ERROR)
+        checks[400] = Reply("the body is malformed", shape)
+        checks[408] = Reply("the body did not arrive in time", shape)
+        checks[413] = Reply("the body is too large", shape)
     return {**checks, **route.replies}
 
 

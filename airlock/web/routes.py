@@ -76,7 +76,7 @@ class Route:
     `scopes`: a credential needs one of them. `public` says, for a server config, whether it also answers
     without a credential. `people`: a credential that is bound to an agent gets 403, whatever its scopes.
     `raw` is an ASGI app that makes all checks itself, in its own way: the hook, which may never answer
-    with an error status.
+    with an error status. `error` is the shape of what the checks answer, where it is not Airlock's own.
     """
 
     method: str
@@ -92,3 +92,4 @@ class Route:
     body: Schema | None = None
     body_limit: int = REST_LIMIT
     replies: Mapping[int, Reply] = field(default_factory=dict)
+    error: Schema | None = None

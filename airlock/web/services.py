@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 from airlock.config import Config
 from airlock.limits import SlidingLimits
 from airlock.ports import Clock, MakeId
+from airlock.ports_faces import RecordStore
 from airlock.ports_keys import KeyStore
 from airlock.web.auth import Authenticator
+from airlock.web.holder import Holder
 from airlock.web.metrics import Metrics
 
 if TYPE_CHECKING:
     from airlock.gate import Gate
     from airlock.joins import Joins
+    from airlock.web.compat.face import Face
     from airlock.web.feed import Feed
     from airlock.web.waiting import Waiting
 
@@ -82,6 +85,9 @@ class Services:
     bound: str
     started_at: int
     description: Mapping[str, Any] = field(default_factory=dict)
+    faces: tuple[Face, ...] = ()
+    records: RecordStore | None = None
+    holder: Holder = field(default_factory=Holder)
     closing: Closing = field(default_factory=Closing)
     limits: SlidingLimits = field(default_factory=SlidingLimits)
 
