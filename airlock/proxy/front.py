@@ -27,7 +27,7 @@ from airlock.proxy.front_io import (
     read_body,
 )
 from airlock.proxy.front_legacy import Legacy, LegacySession
-from airlock.proxy.front_modern import Modern
+from airlock.proxy.front_modern import Modern, unsupported
 from airlock.proxy.router import MakeUpstream, Router
 from airlock.proxy.session import Session
 from airlock.proxy.taskbook import TaskBook
@@ -135,8 +135,11 @@ class McpApp:
             text = "`Accept` must list `application/json` and `text/event-stream`"
             await answer(send, 406, error_frame(None, INVALID_REQUEST, text))
             return
-        frame = decode(await read_body(receive, self._limit))
-        if modern or ("method" in frame and eras.is_modern(frame.get("params"))):
+        frame = decode(await read_body(scope, receive, self._limit))
+        stranger = None if eras.is_modern(frame.get("params")) else unsupported(scope, frame)
+        if stranger is not None:
+            await answer(send, 400, stranger)
+        elif modern or ("method" in frame and eras.is_modern(frame.get("params"))):
             await self._modern.post(scope, receive, send, frame, principal)
         else:
             await self._legacy_post(scope, receive, send, frame, principal)
@@ -194,7 +197,7 @@ class McpApp:
         if session is None:
             await answer(send, 404, {"error": NOT_FOUND})
             return
-        frame = decode(await read_body(receive, self._limit))
+        frame = decode(await read_body(scope, receive, self._limit))
         session.take(frame)
         await answer(send, 202)
 

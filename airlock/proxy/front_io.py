@@ -57,10 +57,13 @@ def header(scope: Scope, name: bytes) -> str | None:
     return values[0].decode("latin-1").strip(" \t") if len(values) == 1 else None
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body; BodyTooLarge as soon as it passes the limit, ClientGone when it breaks off."""
     chunks: list[bytes] = []
     size = 0
+    announced = header(scope, b"content-length") or "0"
+    if announced.isdigit() and int(announced[:20]) > limit:
+        raise BodyTooLarge
     while True:
         message = await receive()
         if message["type"] != "http.request":

@@ -22,6 +22,9 @@ from airlock.proxy.session import Session
 from airlock.proxy.wire import INVALID_REQUEST, error_frame
 
 MAX_SESSIONS: Final = 1_000
+MAX_OWN: Final = 250
+"""Sessions in all, and of one principal: who opens too many ends their own idle ones, never another's."""
+
 IDLE_SECONDS: Final = 1_800.0
 SWEEP_SECONDS: Final = 30.0
 MAX_KEPT: Final = 1_000
@@ -175,9 +178,18 @@ class LegacySession:
 class Legacy:
     """The sessions of all legacy clients."""
 
-    def __init__(self, make_router: Callable[[], Router], make_session: MakeSession) -> None:
+    def __init__(
+        self,
+        make_router: Callable[[], Router],
+        make_session: MakeSession,
+        *,
+        most: int = MAX_SESSIONS,
+        own: int = MAX_OWN,
+    ) -> None:
         self._make_router = make_router
         self._make_session = make_session
+        self._most = most
+        self._own = own
         self._open: dict[str, LegacySession] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -194,7 +206,7 @@ class Legacy:
 
     def begin(self, principal: Principal) -> LegacySession | None:
         """A new session; None when there are too many that are in use."""
-        if self._closed or (len(self._open) >= MAX_SESSIONS and not self._make_room()):
+        if self._closed or not self._room(principal):
             return None
         session = LegacySession(principal, self._make_router(), self._make_session)
         self._open[session.id] = session
@@ -202,9 +214,12 @@ class Legacy:
             self._sweeper = asyncio.create_task(self._sweep(), name="airlock-sessions")
         return session
 
-    def _make_room(self) -> bool:
-        """End the session that was idle longest; False when all are in use."""
-        idle = [one for one in self._open.values() if not one.busy]
+    def _room(self, principal: Principal) -> bool:
+        """True when there is room, or this principal's longest idle session could make it."""
+        own = [one for one in self._open.values() if one.principal == principal]
+        if len(own) < self._own and len(self._open) < self._most:
+            return True
+        idle = [one for one in own if not one.busy]
         if not idle:
             return False
         oldest = min(idle, key=lambda one: one.touched)
@@ -221,9 +236,13 @@ class Legacy:
     async def _sweep(self) -> None:
         while self._open:
             await asyncio.sleep(SWEEP_SECONDS)
-            old = time.monotonic() - IDLE_SECONDS
-            for session in [one for one in self._open.values() if one.touched < old and not one.busy]:
-                await self.end(session)
+            await self.sweep(time.monotonic())
+
+    async def sweep(self, now: float) -> None:
+        """End the sessions that are idle too long by now."""
+        old = now - IDLE_SECONDS
+        for session in [one for one in self._open.values() if one.touched < old and not one.busy]:
+            await self.end(session)
 
     async def close(self) -> None:
         """End all sessions."""

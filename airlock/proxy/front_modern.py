@@ -271,6 +271,15 @@ def _problem(scope: Scope, frame: JsonObject) -> JsonObject | None:
     return None
 
 
+def unsupported(scope: Scope, frame: JsonObject) -> JsonObject | None:
+    """The error for a version that is spoken in neither era; None for one that is, or without one."""
+    named = header(scope, b"mcp-protocol-version")
+    if named is None or named in eras.LEGACY_VERSIONS or named in eras.MODERN_VERSIONS:
+        return None
+    data = {"supported": [*eras.MODERN_VERSIONS, *eras.LEGACY_VERSIONS], "requested": named[:100]}
+    return error_frame(frame.get("id"), eras.UNSUPPORTED_VERSION, "unsupported protocol version", data)
+
+
 def _mismatched(scope: Scope, frame: JsonObject, version: str) -> str:
     """The first header that does not say what the body says; "" when all do."""
     if header(scope, b"mcp-protocol-version") != version:

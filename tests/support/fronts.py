@@ -247,7 +247,9 @@ class Legacy(Talk):
 class Modern(Talk):
     """A client that says everything with each request."""
 
-    def __init__(self, front: Front, path: str = "/mcp", token: str | None = None, **capabilities: Any) -> None:
+    def __init__(
+        self, front: Front, path: str = "/mcp", token: str | None = None, **capabilities: Any
+    ) -> None:
         super().__init__(front, path, token)
         self.meta: Json = {
             PREFIX + "protocolVersion": MODERN,
