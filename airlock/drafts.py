@@ -87,12 +87,10 @@ class Scribe:
 
     def completed(self, proceed: Proceed, outcome: Outcome, error: str) -> Draft:
         """How a call that ran came out, and how long it took."""
-        body: dict[str, Any] = {
-            "outcome": str(outcome),
-            "duration_ms": max(0, self._clock() - proceed.started_at),
-        }
+        ran = max(0, self._clock() - proceed.started_at)
+        body: Mapping[str, Any] | str = f'{{"outcome":"{outcome}","duration_ms":{ran:d}}}'
         if error:
-            body["error"] = error[:2000]
+            body = {"outcome": str(outcome), "duration_ms": ran, "error": error[:2000]}
         return self._draft(
             "call.completed",
             body,

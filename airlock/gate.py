@@ -125,8 +125,8 @@ class Gate(Counter):
         Held against `submit` by a property test.
         """
         try:
-            controls = self._store.controls_now()
-            decisions = [None if controls.pauses else self._decide_now(call) for call in calls]
+            controls, facts = self._store.controls_now(), Facts(now=self._clock())
+            decisions = [None if controls.pauses else self._decide_now(call, facts) for call in calls]
             drafts = [
                 self._scribe.decided(_kind_of(decision), call, decision)
                 for call, decision in zip(calls, decisions, strict=True)
@@ -144,12 +144,12 @@ class Gate(Counter):
             for call, decision in zip(calls, decisions, strict=True)
         ]
 
-    def _decide_now(self, call: Call) -> Decision | None:
+    def _decide_now(self, call: Call, facts: Facts) -> Decision | None:
         """The decision, if it is one that takes nothing but an event; None otherwise."""
         policy = self.policy
         if call.overlay is not None or not policy.knows(call.agent) or policy.needs(call):
             return None
-        decision = policy.evaluate(call, Facts(now=self._clock()))
+        decision = policy.evaluate(call, facts)
         return None if decision.effect is Effect.ASK or decision.terms.rates else decision
 
     def _verdict(self, call: Call, decision: Decision) -> Proceed | Refuse:
