@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 from airlock.config import (
+    MCP_NAMES,
     AgentConfig,
     PatternLine,
     PatternLists,
@@ -101,7 +102,7 @@ def _agent(section: Section, name: str, default_profile: str) -> AgentConfig:
         token=section.secret("token"),
         wait=section.choice("wait", _WAITS, "auto") or "auto",
         patience_ms=patience(section),
-        mcp_names=names or ("airlock",),
+        mcp_names=names or MCP_NAMES,
         permission_tool=section.flag("permission_tool", default=False),
     )
 

@@ -44,7 +44,7 @@ AGENT: Final[Mapping[str, Key]] = {
     "mcp_names": Key(
         TEXTS,
         "The names under which this agent's client knows Airlock as an MCP server.",
-        "`[airlock]`",
+        "`[airlock]` and its Claude Code plugin's",
         "mcp_names: [airlock, tools]",
     ),
     "permission_tool": Key(

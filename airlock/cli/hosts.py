@@ -114,7 +114,7 @@ def host_named(name: str) -> Host:
 def sections_of(host: Host, project: Path) -> Iterator[Section]:
     """The places where this host has servers for the project; a file that cannot be read is an error."""
     for pattern, keys in host.files:
-        file = _place(pattern, project)
+        file = place_of(pattern, project)
         path = tuple(str(project) if key == "{project}" else key for key in keys)
         if not file.is_file():
             continue
@@ -125,7 +125,8 @@ def sections_of(host: Host, project: Path) -> Iterator[Section]:
             yield Section(host=host.name, file=file, path=path, form=form, servers=servers)
 
 
-def _place(pattern: str, project: Path) -> Path:
+def place_of(pattern: str, project: Path) -> Path:
+    """The file that a pattern names: `~/` is the home, `{codex}` the home of Codex, else in the project."""
     home = Path(os.environ.get("HOME") or Path.home())
     codex = os.environ.get("CODEX_HOME") or str(home / ".codex")
     if pattern.startswith("~/"):

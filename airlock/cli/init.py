@@ -17,22 +17,23 @@ from typing import Any
 import click
 
 from airlock import state
-from airlock.cli import ledger
-from airlock.cli.authority import confirmed
+from airlock.cli import connect, ledger
 from airlock.cli.exits import Exit
-from airlock.cli.frame import Command, Frame, here, wait_for
-from airlock.cli.hosts import HOSTS, Host, Section, Server, airlock_entry, host_named, rewritten, sections_of
-from airlock.cli.plan import Plan, Planned, env_text, make_plan, provider_names, reads_only
+from airlock.cli.frame import Command, Frame, here
+from airlock.cli.hookup import Link
+from airlock.cli.hosts import HOSTS, Host, Section, Server, airlock_entry, host_named, sections_of
+from airlock.cli.native import native_policy
+from airlock.cli.places import config_path
+from airlock.cli.plan import Plan, Planned, env_text, make_plan, provider_names
 from airlock.cli.render import complain, put, put_json, put_lines
 from airlock.cli.shells import agent_of
+from airlock.cli.survey import agreed, listed
 from airlock.cli.trust import diff_lines
-from airlock.config import Config, ProviderConfig, Secret
+from airlock.cli.wiring import Change, Wiring, masked
 from airlock.errors import ConfigError, UsageError
 from airlock.model import JsonObject
-from airlock.visible import bounded, visible
 
 ENV_FILE = ".airlock.env"
-LIST_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +47,27 @@ class Wanted:
     start: bool
     yes: bool
     force: bool
+    connect: bool
+    hooks: bool | None
+    gateway: str
+    plugin: Path | None
+
+    @property
+    def hooked(self) -> bool:
+        """True when the clients' own tools are to be asked about: by default for clients that are named."""
+        return bool(self.hosts) if self.hooks is None else self.hooks
+
+    def link(self, host: Host, config: Path) -> Link:
+        """How this client reaches Airlock."""
+        agent = self.agent or host.agent
+        command = tuple(own_command())
+        return Link(agent=agent, command=command, config=config, gateway=self.gateway.rstrip("/"))
 
 
 def _host_flags(command: Any) -> Any:
     for host in reversed(HOSTS):
-        option = click.option(f"--{host.name}", is_flag=True, help=f"Use the servers of {host.title}.")
+        names = (f"--{host.name}", "--gemini") if host.name == "gemini-cli" else (f"--{host.name}",)
+        option = click.option(*names, is_flag=True, help=f"Plug into {host.title}, and use its servers.")
         command = option(command)
     return command
 
@@ -62,6 +79,17 @@ def _host_flags(command: Any) -> Any:
 @_host_flags
 @click.option("--agent", default="", metavar="NAME", help="The agent's name in the policy.")
 @click.option("--write-client", is_flag=True, help="Also make the client start only Airlock; asks first.")
+@click.option(
+    "--hooks/--no-hooks", default=None, help="Also ask about a client's own tools (if it is named)."
+)
+@click.option("--gateway", default="", metavar="URL", help="Its hooks ask the gateway there, with a key.")
+@click.option(
+    "--plugin",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write a Claude Code plugin that does both.",
+)
+@click.option("--connect", is_flag=True, help="Plug into the config that is there; a client's servers stay.")
 @click.option("--print", "print_only", is_flag=True, help="Show what would be written, and write nothing.")
 @click.option("--no-start", is_flag=True, help="Start no server; every tool will be asked for.")
 @click.option("--yes", is_flag=True, help="Agree to everything that would be asked.")
@@ -77,37 +105,104 @@ def init(*, undo: bool, force: bool, no_start: bool, **given: Any) -> int:
 
 
 def _init(frame: Frame, wanted: Wanted) -> int:
+    if wanted.connect:
+        return _connect(frame, wanted)
     target = (frame.config or Path("airlock.yaml")).absolute()
     if target.exists() and not (wanted.print_only or wanted.force):
-        raise UsageError(f"`{target}` is there already: edit it, or use `--force` to write it anew")
+        raise UsageError(
+            f"`{target}` is there already: edit it, plug a client into it with `--connect`, or use `--force`"
+            " to write it anew"
+        )
     sections = _sections(wanted.hosts, target.parent)
-    host = host_named(sections[0].host if sections else (wanted.hosts or (HOSTS[0].name,))[0])
-    agent = wanted.agent or host.agent
+    hosts = [host_named(name) for name in wanted.hosts or tuple(dict.fromkeys(one.host for one in sections))]
+    host = hosts[0] if hosts else HOSTS[0]
+    wanted = replace(wanted, agent=wanted.agent or host.agent)
     if sections and all(map(_only_airlock, sections)):
         raise UsageError(
             f"`{sections[0].file}` starts only airlock already; `airlock init --undo` takes it out"
         )
-    providers = _listed(_planned(_servers(sections)), target, wanted)
-    providers = _agreed(providers, wanted)
-    plan = make_plan(
-        agent,
-        providers,
-        env_file=ENV_FILE,
-        secret=secrets.token_urlsafe(32),
-        basics=host.name == "claude-code",
-    )
-    command = [*own_command(), "stdio", "--agent", agent, "--config", str(target)]
-    changes = [(section, command) for section in sections if not _only_airlock(section)]
+    plan = _plan(host, sections, target, wanted)
+    links = {one.name: wanted.link(one, target) for one in hosts}
+    changes = _wired(sections, hosts, links, wanted, target.parent)
     if wanted.print_only:
         _print(frame, target, plan, changes)
         return Exit.DONE
     _write(target, plan)
-    wrote = _write_clients(changes, wanted, plan.variables.values()) if wanted.write_client else []
+    secret_values = tuple(plan.variables.values())
+    writes = wanted.write_client or wanted.plugin is not None
+    wrote = connect.write(changes, links, yes=wanted.yes, secrets=secret_values) if writes else []
+    command = wanted.link(host, target).serve
     if frame.json:
         put_json(_report(target, plan, command, wrote))
         return Exit.DONE
     _say(target, plan)
     _say_client(host, command, wrote)
+    if wrote and wanted.hooked:
+        connect.tell(hosts, links, by_plugin=wanted.plugin is not None)
+    return Exit.DONE
+
+
+def _plan(host: Host, sections: list[Section], target: Path, wanted: Wanted) -> Plan:
+    providers = listed(_planned(_servers(sections)), target, start=wanted.start, yes=wanted.yes)
+    providers = agreed(providers, yes=wanted.yes or wanted.print_only)
+    own = (ENV_FILE, target.name)
+    return make_plan(
+        wanted.agent,
+        providers,
+        env_file=ENV_FILE,
+        secret=secrets.token_urlsafe(32),
+        basics=host.name == "claude-code",
+        native=native_policy(host.name, wanted.agent, target.parent, own) if wanted.hooked else None,
+    )
+
+
+def _wired(
+    sections: list[Section], hosts: list[Host], links: dict[str, Link], wanted: Wanted, project: Path
+) -> list[Change]:
+    """What the clients' files become: only Airlock where servers were, and its hooks."""
+    wiring = Wiring(project)
+    for section in sections:
+        if wanted.plugin is not None and section.host == "claude-code":
+            wiring.empty(section)
+        elif not _only_airlock(section):
+            wiring.replace(section, links[section.host])
+    for host in hosts:
+        if wanted.plugin is not None and host.name == "claude-code":
+            wiring.plugin(wanted.plugin.absolute(), links[host.name])
+            continue
+        if all(section.host != host.name for section in sections):
+            wiring.enter(host, links[host.name])
+        if wanted.hooked:
+            wiring.hook(host, links[host.name])
+    return wiring.changes()
+
+
+def _connect(frame: Frame, wanted: Wanted) -> int:
+    """Plug clients into a config that is there; their other servers stay, and `doctor` names them."""
+    from airlock.loader import load
+
+    target = Path(os.path.realpath(config_path(frame)))
+    agents = load(target, lenient=True).agents
+    hosts = [host_named(name) for name in wanted.hosts or (HOSTS[0].name,)]
+    links = {one.name: wanted.link(one, target) for one in hosts}
+    for link in links.values():
+        if link.agent not in agents:
+            raise UsageError(f"`{target}` has no agent `{link.agent}`: add it, or name one with `--agent`")
+    changes = _wired([], hosts, links, replace(wanted, hooks=wanted.hooks is not False), Path.cwd())
+    writes = not wanted.print_only and (wanted.write_client or wanted.plugin is not None)
+    wrote = connect.write(changes, links, yes=wanted.yes) if writes else []
+    if frame.json:
+        files = {str(change.file): masked(change.after, ()) for change in changes}
+        put_json({"ok": True, "file": str(target), "clients": wrote, "files": files})
+        return Exit.DONE
+    if not writes:
+        connect.put_changes(changes)
+    for file in wrote:
+        put(f"{file} is written; `airlock init --undo` puts it back")
+    if not changes:
+        put("nothing to do: it is all there")
+    if wrote:
+        connect.tell(hosts, links, by_plugin=wanted.plugin is not None)
     return Exit.DONE
 
 
@@ -152,82 +247,6 @@ def _planned(servers: list[Server]) -> list[Planned]:
     return [Planned(name=names[one.name], server=one) for one in servers]
 
 
-# Their tools
-
-
-def _listed(providers: list[Planned], target: Path, wanted: Wanted) -> list[Planned]:
-    """The providers with their tools. Starting programs that a file names is asked first."""
-    usable = [one for one in providers if not one.server.disabled]
-    if not usable or not wanted.start:
-        return providers
-    complain("these servers would be started once, to list their tools:")
-    for one in usable:
-        words = one.server.url or shlex.join([one.server.command, *one.server.args])
-        complain(f"  {one.name}: {bounded(words, 300)}")
-    if not wanted.yes and not confirmed("airlock: start them now?"):
-        complain("they are not started: every tool will be asked for")
-        return providers
-    return wait_for(_with_tools(providers, target))
-
-
-async def _with_tools(providers: list[Planned], target: Path) -> list[Planned]:
-    from airlock.inventory import describe_tools
-
-    configs = {one.name: _provider(one, target.parent) for one in providers if not one.server.disabled}
-    config = Config(file=target, digest="", database="sqlite:////nowhere", providers=configs)
-    known = {one.provider: one for one in await describe_tools(config, seconds=LIST_SECONDS)}
-    result = []
-    for one in providers:
-        found = known.get(one.name)
-        tools = found.tools if found else ()
-        reading = tuple(str(tool.get("name")) for tool in tools if reads_only(tool))
-        others = tuple(str(tool.get("name")) for tool in tools if not reads_only(tool))
-        problem = f"it could not be listed: {found.problem}" if found and found.problem else ""
-        if problem:
-            complain(f"`{one.name}`: {bounded(problem, 300)}")
-        result.append(replace(one, allowed=reading, asked=others, problem=problem))
-    return result
-
-
-def _provider(one: Planned, base: Path) -> ProviderConfig:
-    """A provider as the written config would make it, with the client's own values."""
-    server = one.server
-    return ProviderConfig(
-        name=one.name,
-        type=server.type,
-        command=_expanded(server.command),
-        args=tuple(map(_expanded, server.args)),
-        env={name: Secret(_expanded(value)) for name, value in server.env.items()},
-        cwd=base / server.cwd if server.cwd else base,
-        url=_expanded(server.url),
-        headers={name: Secret(_expanded(value)) for name, value in server.headers.items()},
-        prefix=one.name,
-    )
-
-
-def _expanded(text: str) -> str:
-    from airlock.substitution import SubstitutionError, expand
-
-    try:
-        return expand(text.replace("${env:", "${"), os.environ, Path.cwd(), lambda _: None)
-    except SubstitutionError:
-        return text
-
-
-def _agreed(providers: list[Planned], wanted: Wanted) -> list[Planned]:
-    """Reading tools are allowed only after a person saw their names (decisions.md 35)."""
-    reading = [f"{one.name}/{tool}" for one in providers for tool in one.allowed]
-    if not reading:
-        return providers
-    complain(f"{len(reading)} tools say that they only read, and their names say so too:")
-    for name in reading:
-        complain(f"  {name}")
-    if wanted.yes or wanted.print_only or confirmed("airlock: allow these without asking each time?"):
-        return providers
-    complain("they will be asked for like the others")
-    return [replace(one, allowed=(), asked=(*one.allowed, *one.asked)) for one in providers]
-
-
 # Writing
 
 
@@ -264,60 +283,16 @@ def _merged(env_file: Path, text: str) -> str:
     )
 
 
-def _masked(text: str, values: Iterable[str]) -> str:
-    """The text without the secrets that were moved: a screen is read by others too."""
-    for value in sorted(values, key=len, reverse=True):
-        if value:
-            text = text.replace(json.dumps(value)[1:-1], "…").replace(value, "…")
-    return text
-
-
-def _write_clients(
-    changes: list[tuple[Section, list[str]]], wanted: Wanted, secret_values: Iterable[str]
-) -> list[str]:
-    wrote: list[str] = []
-    for section, command in changes:
-        before = section.file.read_text(encoding="utf-8")
-        after = rewritten(section, before, command)
-        shown = _masked(_difference(before, after, section.file), secret_values)
-        if not here().json:
-            put_lines(diff_lines(shown))
-        if wanted.yes or confirmed(f"airlock: write this to {visible(str(section.file))}?"):
-            ledger.write(section.file, section.host, after)
-            wrote.append(str(section.file))
-    return wrote
-
-
-def _difference(before: str, after: str, file: Path) -> str:
-    import difflib
-
-    rows = difflib.unified_diff(
-        before.splitlines(), after.splitlines(), str(file), "with airlock", lineterm=""
-    )
-    return "\n".join(rows)
-
-
-def _print(frame: Frame, target: Path, plan: Plan, changes: list[tuple[Section, list[str]]]) -> None:
-    files = {
-        str(section.file): rewritten(section, section.file.read_text(encoding="utf-8"), command)
-        for section, command in changes
-    }
+def _print(frame: Frame, target: Path, plan: Plan, changes: list[Change]) -> None:
     if frame.json:
-        put_json(
-            {
-                "file": str(target),
-                "config": plan.config,
-                "variables": sorted(plan.variables),
-                "clients": files,
-            }
-        )
+        files = {str(change.file): masked(change.after, ()) for change in changes}
+        variables = sorted(plan.variables)
+        put_json({"file": str(target), "config": plan.config, "variables": variables, "clients": files})
         return
     put(f"# {target}")
     put(plan.config.rstrip("\n"))
     put(f"# {target.parent / ENV_FILE} would hold: {', '.join(sorted(plan.variables))}")
-    for file, text in files.items():
-        put(f"# {file} would become:")
-        put(text.rstrip("\n"))
+    connect.put_changes(changes)
 
 
 def _report(target: Path, plan: Plan, command: list[str], wrote: list[str]) -> JsonObject:
@@ -354,6 +329,7 @@ def _say_client(host: Host, command: list[str], wrote: list[str]) -> None:
     put(f"to plug it into {host.title}:")
     put(f"  {how}")
     put("  and take its other servers out: `airlock init --write-client --force` does both")
+    put(f"  its own tools too: `airlock init --{host.name} --connect` shows how, `--write-client` does it")
 
 
 def _unignored(folder: Path) -> bool:
@@ -382,7 +358,7 @@ def _undo(frame: Frame, hosts: tuple[str, ...], *, force: bool) -> int:
             put_lines(diff_lines(record.difference())) if not frame.json else None
             complain(f"`{record.file}` changed since: `--force` puts it back all the same")
             continue
-        ledger.take_back(record)
+        connect.take_back(record)
         back.append(record.file)
     if frame.json:
         put_json({"ok": len(back) == len(records), "files": back})

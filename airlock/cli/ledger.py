@@ -19,13 +19,20 @@ from airlock.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """One file that was changed: its bytes before (None when it was not there) and after, as base64."""
+    """One file that was changed: its bytes before (None when it was not there) and after, as base64.
+
+    `made` is the topmost folder that was made for it. `key` is the id of the API key that was made for it, in
+    the database of `config`.
+    """
 
     file: str
     host: str
     before: str | None
     after: str
     mode: int
+    made: str = ""
+    key: str = ""
+    config: str = ""
 
     @property
     def changed_since(self) -> bool:
@@ -41,17 +48,43 @@ class Written:
         )
 
 
-def write(file: Path, host: str, text: str) -> None:
-    """Change a file, in one step and keeping its mode, after its bytes were kept for `take_back`."""
+def write(
+    file: Path, host: str, text: str, *, key: str = "", config: str = "", private: bool = False
+) -> None:
+    """Change a file, in one step and keeping its mode, after its bytes were kept for `take_back`.
+
+    A `private` text is from now on for the user alone.
+    """
     before = _bytes(file)
     mode = stat.S_IMODE(file.stat().st_mode) if before is not None else 0o600
-    earlier = next((one for one in every() if one.file == str(file)), None)
+    earlier = known(file)
     data = text.encode()
     # A second `init` keeps the first one's original: undo leads back to the file that was not ours yet.
     kept = earlier.before if earlier is not None and not earlier.changed_since else _encoded(before)
-    record = Written(file=str(file), host=host, before=kept, after=_encoded(data) or "", mode=mode)
+    record = Written(
+        file=str(file),
+        host=host,
+        before=kept,
+        after=_encoded(data) or "",
+        mode=earlier.mode if earlier is not None and kept == earlier.before else mode,
+        made=earlier.made if earlier is not None else _missing_folder(file),
+        key=key,
+        config=config,
+    )
     _keep(record)
-    replace_file(file, data, mode)
+    replace_file(file, data, 0o600 if private else mode)
+
+
+def known(file: Path) -> Written | None:
+    """What was written to this file before, if it was."""
+    return next((one for one in every() if one.file == str(file)), None)
+
+
+def _missing_folder(file: Path) -> str:
+    """The topmost folder that has to be made for this file, or was made for one beside it; "" for none."""
+    made = {one.made for one in every() if one.made}
+    ours = [folder for folder in file.parents if str(folder) in made or not folder.exists()]
+    return str(ours[-1]) if ours else ""
 
 
 def every() -> list[Written]:
@@ -64,9 +97,21 @@ def take_back(record: Written) -> None:
     file = Path(record.file)
     if record.before is None:
         file.unlink(missing_ok=True)
+        _remove_folders(file.parent, record.made)
     else:
         replace_file(file, base64.b64decode(record.before), record.mode)
     _place(record.file).unlink(missing_ok=True)
+
+
+def _remove_folders(folder: Path, made: str) -> None:
+    """Remove the folders that were made for a file, as far as they are empty now."""
+    if not made:
+        return
+    top = Path(made)
+    with contextlib.suppress(OSError):
+        while folder == top or top in folder.parents:
+            folder.rmdir()
+            folder = folder.parent
 
 
 def replace_file(file: Path, data: bytes, mode: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from airlock.cli.hosts import Server
+from airlock.cli.native import Native
 from airlock.config import HOOK_NAMESPACES
 from airlock.model import NOTHING, JsonObject
 
@@ -101,7 +102,7 @@ class Writer:
         self.variables: dict[str, str] = {}
         self.notes: list[str] = []
 
-    def config(self, agent: str, providers: list[Planned], *, basics: bool) -> str:
+    def config(self, agent: str, providers: list[Planned], *, basics: bool, native: Native | None) -> str:
         """The whole text."""
         entries = [line for one in providers for line in self._provider(one)]
         return "\n".join(
@@ -116,7 +117,12 @@ class Writer:
                     entries
                     or ["  demo: {type: builtin}   # a harmless server of Airlock's own, to try things on"]
                 ),
-                *_agent(agent, providers, basics=basics),
+                *_agent(agent, providers, basics=basics, native=native),
+                *(
+                    ["rules:   # for its own tools, which it asks about by its hooks", *native.rules]
+                    if native
+                    else []
+                ),
                 "approvals: {timeout: 5m, grace: 2m}",
                 "notify:",
                 "  - {type: bell}",
@@ -230,30 +236,40 @@ def _comment(text: str) -> str:
     return " ".join(text.split())[:160].encode("ascii", "replace").decode()
 
 
-def _agent(agent: str, providers: list[Planned], *, basics: bool) -> list[str]:
+def _agent(agent: str, providers: list[Planned], *, basics: bool, native: Native | None) -> list[str]:
     allowed = [f"{one.name}/{tool}" for one in providers for tool in one.allowed]
     lines = ["agents:", f"  {_key(agent)}:"]
     if basics:
         lines.append("    extends: [claude-code-basics]   # its harmless housekeeping tools")
     if not providers:
         allowed = ["demo/echo", "demo/list_notes", "demo/read_note"]
-    if allowed:
+    if allowed or native:
         lines += [
             "    allow:   # tools that only read, each by its exact name",
-            *(f"      - {_quoted(one)}" for one in allowed),
+            *(f"      - {_quoted(one)}" for one in (*allowed, *(native.allow if native else ()))),
         ]
     lines.append("    ask:     # everything else of these servers, and what they will add")
     for name in [one.name for one in providers] or ["demo"]:
         lines.append(f"      - {_quoted(f'{name}/*')}")
         lines += [f"      - {_quoted(f'!{one}')}" for one in allowed if one.startswith(f"{name}/")]
         lines += [f"      - {_quoted(f'resource:{name}/**')}", f"      - {_quoted(f'prompt:{name}/*')}"]
+    if native:
+        lines += [f"      - {_quoted(one)}" for one in native.ask]
     return lines
 
 
-def make_plan(agent: str, providers: list[Planned], *, env_file: str, secret: str, basics: bool) -> Plan:
-    """The config and the env file for these providers and this agent."""
+def make_plan(
+    agent: str,
+    providers: list[Planned],
+    *,
+    env_file: str,
+    secret: str,
+    basics: bool,
+    native: Native | None = None,
+) -> Plan:
+    """The config and the env file for these providers and this agent, with its own tools if it has hooks."""
     writer = Writer(env_file=env_file)
-    text = writer.config(agent, providers, basics=basics)
+    text = writer.config(agent, providers, basics=basics, native=native)
     variables = {"AIRLOCK_API_SECRET": secret, **writer.variables}
     return Plan(config=text, variables=variables, notes=tuple(writer.notes))
 

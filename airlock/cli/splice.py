@@ -159,6 +159,17 @@ def replace_toml_tables(text: str, name: str, tables: Mapping[str, Any]) -> str:
     return whole
 
 
+def add_toml_table(text: str, name: str, table: Mapping[str, Any]) -> str:
+    """The text with one more table at its end; UsageError when it has one of that name."""
+    before = text if not text or text.endswith("\n") else text + "\n"
+    whole = before + ("\n" if text else "") + f"[{name}]\n{_toml(table)}"
+    try:
+        tomllib.loads(whole)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"`[{name}]` cannot be added: {error}") from None
+    return whole
+
+
 def _toml(table: Mapping[str, Any]) -> str:
     # A JSON string or list of strings is TOML as well, once DEL is escaped.
     rows = (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in table.items())

@@ -128,6 +128,9 @@ _PROSE = "description"
 _OURS = frozenset({"argv", "cwd", "expands", "path", "because"})
 _URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"']+|\bwww\.[^\s<>\"']+")
 _PATCHED = re.compile(r"^\*\*\* (?:(Add|Update|Delete) File|Move to): (.+?)\s*$", re.MULTILINE)
+_ODD_NAME = re.compile(r"[^A-Za-z0-9_-]")
+"""What clients replace by `_` where a server's name becomes part of a tool's."""
+
 _ODD_PATH = re.compile(r"[\x00-\x1f\x7f]|^\s*[A-Za-z][A-Za-z0-9+.-]*:")
 
 
@@ -141,7 +144,8 @@ def is_ours(event: HookEvent, mcp_names: tuple[str, ...]) -> bool:
     if event.mcp_server:
         return event.mcp_server in mcp_names
     marks = ["mcp__{}__"] if event.client != "gemini-cli" else ["mcp__{}__", "mcp_{}_"]
-    return any(event.tool.startswith(mark.format(name)) for mark in marks for name in mcp_names)
+    plain = [_ODD_NAME.sub("_", name) for name in mcp_names]
+    return any(event.tool.startswith(mark.format(name)) for mark in marks for name in plain)
 
 
 def arguments_of(event: HookEvent) -> JsonObject:

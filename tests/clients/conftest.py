@@ -13,10 +13,16 @@ from support.model_stand_in import Model, Turn, playing
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Callable[[str], Bench]]:
-    """Makes a place with the given Airlock config."""
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Bench]]:
+    """Makes a place with the given Airlock config; without one, with none."""
     with ExitStack() as stack:
-        yield lambda config: stack.enter_context(bench(tmp_path, config))
+
+        def make(config: str = "") -> Bench:
+            made = stack.enter_context(bench(tmp_path, config))
+            monkeypatch.setenv("AIRLOCK_STATE_DIR", made.env["AIRLOCK_STATE_DIR"])
+            return made
+
+        yield make
 
 
 @pytest.fixture

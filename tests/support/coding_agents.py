@@ -200,12 +200,15 @@ class GatewayProcess:
 
 @contextlib.contextmanager
 def bench(folder: Path, config: str) -> Iterator[Bench]:
-    """A place with this Airlock config."""
-    home, project, state = folder / "home", folder / "project", folder / "state"
+    """A place with this Airlock config; an empty one is left to `airlock init`, in the project."""
+    home, project = folder / "home", folder / "project"
+    # The usual place: Codex hands few variables on, and all must mean the same state.
+    state = home / ".local/state/airlock"
     for each in (home, project, state):
-        each.mkdir(mode=0o700)
-    path = folder / "airlock.yaml"
-    path.write_text(config)
+        each.mkdir(mode=0o700, parents=True)
+    path = folder / "airlock.yaml" if config else project / "airlock.yaml"
+    if config:
+        path.write_text(config)
     env = {
         "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(home),
@@ -254,10 +257,12 @@ def claude_mcp(bench: Bench, agent: str = "claude-code") -> list[str]:
 
 
 def start_codex(bench: Bench, model: Model, *switches: str, mcp: bool = True, **env: str) -> Running:
-    """`codex exec`, in the project. Codex hands only a few variables on to its MCP servers."""
+    """`codex exec`, in the project. Without `mcp` the servers are those of the config that is there."""
     home = bench.home / ".codex"
     home.mkdir(exist_ok=True)
-    (home / "config.toml").write_text(codex_config(model) + (codex_mcp(bench) if mcp else ""))
+    place = home / "config.toml"
+    servers = codex_mcp(bench) if mcp else place.read_text()
+    place.write_text(codex_config(model) + servers)
     command = [*program(clients.codex), "exec", "--skip-git-repo-check", "--json", *switches, "go "]
     return bench.start(*command, CODEX_HOME=str(home), FAKE_KEY="x", **env)
 
@@ -296,18 +301,21 @@ tool_timeout_sec = 600
 # Gemini CLI
 
 
-def start_gemini(bench: Bench, model: Model, settings: Json | None = None, **env: str) -> Running:
-    """`gemini -p`, in the project."""
+def start_gemini(
+    bench: Bench, model: Model, settings: Json | None = None, *, mcp: bool = True, **env: str
+) -> Running:
+    """`gemini -p`, in the project. Without `mcp` the servers and hooks are those of the settings there."""
     command, *args = bench.serving("gemini-cli")
+    place = bench.home / ".gemini/settings.json"
+    servers = {"mcpServers": {"airlock": {"command": command, "args": args, "timeout": 600_000}}}
     whole: Json = {
-        "mcpServers": {"airlock": {"command": command, "args": args, "timeout": 600_000}},
+        **(servers if mcp else json.loads(place.read_text())),
         "security": {"auth": {"selectedType": "gemini-api-key"}},
         "telemetry": {"enabled": False},
         "privacy": {"usageStatisticsEnabled": False},
         "general": {"disableAutoUpdate": True},
         **(settings or {}),
     }
-    place = bench.home / ".gemini/settings.json"
     place.parent.mkdir(exist_ok=True)
     place.write_text(json.dumps(whole))
     words = ["--skip-trust", "--approval-mode", "yolo", "-m", "gemini-2.5-pro", "-p", "go ", "-o", "json"]
