@@ -64,6 +64,8 @@ class Selection:
     def frame(self, call: Call, part: Part | None, facts: Facts) -> Frame:
         """What the conditions look at for this call, or for this part of it."""
         cwd = call.origin.cwd
+        if part is not None and isinstance(part.arguments.get("cwd"), str):
+            cwd = part.arguments["cwd"]  # where this piece of a shell line runs, after the `cd`s before it
         base, local = cwd, True
         if self.config is not None:
             local = self.config.type in {"builtin", "stdio"}
