@@ -209,6 +209,7 @@ class Client:
     def drop(self, exchange: Exchange) -> None:
         """Forget a request: whatever comes for it later goes nowhere."""
         exchange.over = True
+        exchange.errand = None  # they point at each other: apart, they are freed at once
         if self.open.get(exchange.id) is exchange:
             del self.open[exchange.id]
         if self._dropped is not None:
