@@ -89,7 +89,8 @@ class Overlay:
     """What the API that a call came through says of it, beside the config's policy: the strictest wins.
 
     `effect` None: none of its policies names the call; where the config is silent too, `otherwise` holds.
-    `life_ms` is how long its question may be open, in place of `approvals.timeout`; a rule may say less.
+    `life_ms` is how long its question may be open, in place of `approvals.timeout`, a rule may say less;
+    `until` is when it ends at the latest. `digest` stands for the text of what `rule` names.
     """
 
     effect: Effect | None = None
@@ -98,6 +99,8 @@ class Overlay:
     risk: Risk = Risk.LOW
     reviewers: tuple[Reviewers, ...] = ()
     life_ms: int | None = None
+    until: int | None = None
+    digest: str = ""
     otherwise: Effect = Effect.ASK
 
 

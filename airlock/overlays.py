@@ -34,7 +34,7 @@ def _taken(decision: Decision, overlay: Overlay, effect: Effect) -> Decision:
         decision,
         effect=effect,
         rule=overlay.rule,
-        rule_digest=hashlib.sha256(f"{overlay.rule}\n{effect}".encode()).hexdigest(),
+        rule_digest=hashlib.sha256(f"{overlay.rule}\n{effect}\n{overlay.digest}".encode()).hexdigest(),
         reason=overlay.reason,
         terms=_terms(effect, asked, overlay),
         matched=(*decision.matched, _matched(overlay, effect)),

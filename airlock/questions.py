@@ -72,6 +72,12 @@ def identify(key: bytes, call: Call, *, arguments: bool = True) -> str:
     return fingerprint(key, facts)
 
 
+def _end(call: Call, usual: int) -> int:
+    """When a question ends: as usual, or when its caller said so."""
+    until = call.overlay.until if call.overlay is not None else None
+    return usual if until is None else min(usual, until)
+
+
 def _mark(identity: str, call: Call) -> str:
     """The fingerprint of a question: a call that is asked once shares it with no other."""
     return f"{identity}.{call.once}" if call.once else identity
@@ -293,7 +299,7 @@ class Questions:
             kept=kept,
             again=asking.waiter is not None,
             created_at=now,
-            expires_at=now + self._timeout(decision),
+            expires_at=_end(call, now + self._timeout(decision)),
             grace_ms=self.config.approvals.grace_ms,
             attended_at=None if kept else now,
         )

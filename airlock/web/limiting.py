@@ -11,8 +11,9 @@ def epoch_headers(taken: Taken, _: int) -> dict[str, str]:
 
 
 def seconds_headers(taken: Taken, now: int) -> dict[str, str]:
-    """The same with the seconds that are left until the reset."""
-    return {**_counts(taken), "X-RateLimit-Reset": str(max(0, -(-(taken.reset_ms - now) // 1000)))}
+    """The same with the seconds that are left until the reset, at most a window of a minute."""
+    left = -(-(taken.reset_ms - now) // 1000)
+    return {**_counts(taken), "X-RateLimit-Reset": str(min(60, max(0, left)))}
 
 
 def _counts(taken: Taken) -> dict[str, str]:

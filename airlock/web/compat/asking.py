@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, assert_never
 
-from airlock.errors import Conflict, NoSuchRequest, NotPermitted
+from airlock.errors import AlreadySettled, Conflict, NoSuchRequest, NotPermitted
 from airlock.model import (
     ApprovalRequest,
     Call,
@@ -17,6 +17,7 @@ from airlock.model import (
     Proceed,
     Refusal,
     Refuse,
+    Resolution,
     Status,
     Wait,
 )
@@ -157,7 +158,8 @@ async def _open(
     if shown != call.arguments:
         services.holder.hold(call)
     body = {"effect": "ask", **_beside(call, wanted, masked=shown != call.arguments)}
-    record = replace(_record(services, call, wanted.face, body), id=request.id, link=request.id)
+    made = _record(services, call, wanted.face, body)
+    record = replace(made, id=request.id, link=request.id, created_at=request.created_at)
     try:
         await records_of(services).put_records([record])
     except Conflict:  # a shared question that somebody asked before
@@ -258,17 +260,42 @@ async def collect(services: Services, credential: Credential, kept: Kept, overla
     return replace(kept, request=await services.gate.collect(call, request.id))
 
 
+async def resolve(
+    services: Services, credential: Credential, kept: Kept, *, approve: bool, note: str
+) -> ApprovalRequest:
+    """Answer a request as whoever holds this credential; the row as it is then, pending below a quorum.
+
+    AlreadySettled and NotPermitted say nothing of the code: a caller of an API may be an agent.
+    """
+    if kept.request is None:
+        raise AlreadySettled("the request was decided by policy", status=str(kept.record.body["effect"]))
+    answer = Resolution(approve=approve, identity=credential.identity, note=note)
+    try:
+        return await services.gate.resolve(kept.request.id, answer)
+    except AlreadySettled as error:
+        if error.status == Status.PENDING:
+            raise AlreadySettled("you have answered already", status=error.status) from None
+        raise AlreadySettled(f"the request is already {error.status}", status=error.status) from None
+    except NotPermitted as error:
+        raise NotPermitted(str(error).replace(f"request `{kept.request.code}`: ", "")) from None
+
+
+def known_arguments(services: Services, kept: Kept) -> Mapping[str, Any]:
+    """The arguments to judge by: as they were sent where that is still known, else with secrets masked."""
+    held = services.holder.held(kept.record.body["call"]) if kept.record.body["masked"] else None
+    return kept.arguments if held is None else held
+
+
 def rebuilt(services: Services, credential: Credential, kept: Kept, overlay: Overlay) -> Call:
     """The call that a request was made of, as far as it is still known."""
     body, request = kept.record.body, kept.request
-    arguments = services.holder.held(body["call"]) if body["masked"] else None
     origin = request.origin if request is not None else Origin(road=kept.record.face, client=body["client"])
     return Call(
         id=body["call"],
         principal=principal_of(credential, body["agent"]),
         provider=body["provider"],
         name=body["name"],
-        arguments=kept.arguments if arguments is None else arguments,
+        arguments=known_arguments(services, kept),
         endpoint=kept.record.face,
         origin=origin,
         overlay=overlay,

@@ -90,7 +90,10 @@ async def enqueue(
     """Queue these deliveries, each once whoever queues it, and keep `also` with them."""
     records = records_of(services)
     for _ in range(AGAIN):
-        wanted = {delivery.id: delivery for delivery in (_delivery(services, *one) for one in told)}
+        wanted: dict[str, Record] = {}
+        for one in told:  # the first of several names for one thing is the one that is told
+            delivery = _delivery(services, *one)
+            wanted.setdefault(delivery.id, delivery)
         known: set[str] = set()
         if wanted:
             there = await records.find_records(
