@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from airlock.canonical import encode
+from airlock.errors import WireError
 from airlock.ids import now_ms
 from airlock.model import JsonObject, Principal, Proceed
 from airlock.proxy.link import Upstream
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 MAX_TASKS: Final = 1_000
 """Tasks that are kept for one principal; then the oldest that has ended makes room, else none is made."""
+
+MAX_BYTES: Final = 32 * 1024 * 1024
+"""What the ends of one principal's tasks may weigh together; the oldest go, the newest is always kept."""
 
 KEPT_MS: Final = 3_600_000
 """How long a task is kept from its beginning: far longer than a person may take, and its end with it."""
@@ -55,6 +60,7 @@ class Task:
     status: str = "working"
     more: JsonObject = field(default_factory=dict)
     relay: Relay | None = None
+    size: int = 0
     polled_at: int = field(default_factory=now_ms)
     watchers: list[Watcher] = field(default_factory=list)
 
@@ -102,7 +108,21 @@ class TaskBook:
             id=f"{number}-{self._mark(number, principal)}", principal=principal, owner=owner, fields=fields
         )
         self._tasks[task.id] = task
+        task.watchers.append(self._weigh)
         return task
+
+    def _weigh(self, task: Task) -> None:
+        """A task ended: its end is kept, and older ones go when that is too much."""
+        if not task.ended:
+            return
+        task.size = _size(task.more)
+        own = [one for one in self._tasks.values() if one.principal == task.principal and one.ended]
+        total = sum(one.size for one in own)
+        for one in own:
+            if total <= MAX_BYTES or one is task:
+                break
+            total -= one.size
+            del self._tasks[one.id]
 
     def _mark(self, number: str, principal: Principal) -> str:
         return self._gate.vouch(f"task {number} {principal.name} {principal.identity}")[:32]
@@ -138,3 +158,10 @@ class TaskBook:
     def of(self, owner: Tasks) -> list[Task]:
         """The tasks of one session that have not ended."""
         return [task for task in self._tasks.values() if task.owner is owner and not task.ended]
+
+
+def _size(value: JsonObject) -> int:
+    try:
+        return len(encode(value))
+    except WireError:  # it cannot be sent either: whoever asks for it gets an error
+        return 0

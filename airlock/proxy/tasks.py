@@ -40,7 +40,7 @@ IDLE_MS: Final = 3_600_000
 
 WAITING: Final = "waiting for a person to decide"
 LAPSED: Final = "airlock: this task was not polled: call again with the same arguments to find the answer"
-RESTARTED: Final = "airlock was restarted: call again with the same arguments"
+GONE: Final = "airlock does not hold this task any more: call again with the same arguments"
 NEEDED: Final[JsonObject] = {"requiredCapabilities": {"extensions": {TASKS: {}}}}
 
 
@@ -193,7 +193,7 @@ class Tasks:
 
     def get(self, exchange: Exchange, params: JsonObject) -> None:
         """tasks/get."""
-        task = self._found(exchange, params, {"status": "failed", "error": _error(RESTARTED)})
+        task = self._found(exchange, params, {"status": "failed", "error": _error(GONE)})
         if task is None:
             return
         task.owner.polled(task)
@@ -302,6 +302,8 @@ class Tasks:
             result = reply.get("result")
             if method == "tasks/get" and isinstance(result, dict):
                 self._learn(task, result)
+            elif method == "tasks/get" and reply.get("error", {}).get("code") == INVALID_PARAMS:
+                self._learn(task, {"status": "failed", "error": reply["error"]})  # it forgot its task
             on_reply(reply)
 
         try:
@@ -372,7 +374,7 @@ class Tasks:
         for task in self._book.of(self):
             if task.relay is not None and task.relay.proceed is not None:
                 self._calls.complete(task.relay.proceed, Outcome.UNKNOWN)
-            task.enter("failed", error=_error(RESTARTED))
+            task.enter("failed", error=_error(GONE))
 
 
 _OURS: Final = frozenset({"taskId", "status", "resultType"})
