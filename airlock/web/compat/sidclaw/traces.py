@@ -1,0 +1,224 @@
+"""Traces: every evaluation, newest first; one with its events; whether its history holds; as JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+from airlock import audit
+from airlock.errors import NoSuchRequest, UsageError
+from airlock.ports_faces import RecordFilter
+from airlock.web import schemas
+from airlock.web.compat.asking import KIND, Kept, records_of
+from airlock.web.compat.query import one, page, page_parameters
+from airlock.web.compat.sidclaw.approvals import MOST, PAGINATION, USUAL
+from airlock.web.compat.sidclaw.faults import ERROR, MALFORMED, NOT_FOUND
+from airlock.web.compat.sidclaw.polling import ID
+from airlock.web.compat.sidclaw.seeing import EVERY_TRACE, SEE_TRACES, check_sees, found, sees
+from airlock.web.compat.sidclaw.traceshapes import TRACE, chain_of, final_outcome, trace_shape
+from airlock.web.compat.sidclaw.words import FACE, OUTCOMES
+from airlock.web.errors import SECURITY_HEADERS, HttpError, JsonAnswer
+from airlock.web.routes import Asked, Parameter, Reply, Route
+
+if TYPE_CHECKING:
+    from airlock.web.services import Services
+
+CHUNK = 200
+MOST_EXPORTED = 10_000
+COLUMNS = tuple(
+    name for name in TRACE["properties"] if name not in {"context_snapshot", "metadata", "events"}
+)
+
+
+async def listing(asked: Asked) -> Response:
+    """A page of traces, newest first."""
+    wanted = page(asked.request.query_params, usual=USUAL, most=MOST)
+    keep = _wanted(asked)
+    rows: list[Kept] = []
+    total = 0
+    async for kept in _all(asked.services):
+        if keep(kept):
+            rows += [kept] if wanted.offset <= total < wanted.offset + wanted.limit else []
+            total += 1
+    shapes = [await trace_shape(asked.services, kept) for kept in rows]
+    pagination = {"total": total, "limit": wanted.limit, "offset": wanted.offset}
+    return JsonAnswer({"data": shapes, "pagination": pagination})
+
+
+def _wanted(asked: Asked) -> Callable[[Kept], bool]:
+    query = asked.request.query_params
+    agent_id, outcome = one(query, "agent_id"), one(query, "outcome")
+    if outcome and outcome not in OUTCOMES:
+        raise UsageError(f"`outcome` must be one of {', '.join(OUTCOMES)}")
+
+    def wanted(kept: Kept) -> bool:
+        return (
+            sees(asked.who, kept, EVERY_TRACE)
+            and agent_id in {"", kept.record.body.get("agent_id")}
+            and outcome in {"", final_outcome(kept)}
+        )
+
+    return wanted
+
+
+async def _all(services: Services) -> AsyncIterator[Kept]:
+    """Every trace, newest first."""
+    offset = 0
+    while True:
+        wanted = RecordFilter(face=FACE, kind=KIND, limit=CHUNK, offset=offset)
+        rows = await records_of(services).find_records(wanted)
+        for record in rows:
+            if record.body["effect"] != "ask":
+                yield Kept(record=record)
+                continue
+            try:
+                yield Kept(record=record, request=await services.gate.request(record.link))
+            except NoSuchRequest:  # its question went with the history of its age
+                continue
+        if len(rows) < CHUNK:
+            return
+        offset += CHUNK
+
+
+async def show(asked: Asked) -> Response:
+    """One trace with its events."""
+    return JsonAnswer(await trace_shape(asked.services, await _one(asked), events=True))
+
+
+async def _one(asked: Asked) -> Kept:
+    reference = str(asked.request.path_params["id"])
+    kept = await found(asked.services, reference)
+    check_sees(asked.who, kept, EVERY_TRACE, reference)
+    return kept
+
+
+async def verify(asked: Asked) -> Response:
+    """Whether the history of one trace is as it was written, in the words of both of SidClaw's pages.
+
+    It checks the events of this trace; `airlock audit verify` walks the whole chain.
+    """
+    kept = await _one(asked)
+    events = await chain_of(asked.services, kept)
+    broken = next((event for event in events if not audit.holds(event)), None)
+    sound = sum(audit.holds(event) for event in events)
+    return JsonAnswer(
+        {
+            "trace_id": str(asked.request.path_params["id"]),
+            "valid": broken is None,
+            "verified": broken is None,
+            "event_count": len(events),
+            "total_events": len(events),
+            "verified_events": sound,
+            "broken_at": None if broken is None else str(broken.seq),
+        }
+    )
+
+
+async def export(asked: Asked) -> Response:
+    """All traces that this credential sees; 413 where there are too many for one answer."""
+    form = one(asked.request.query_params, "format") or "json"
+    if form not in {"json", "csv"}:
+        raise UsageError("`format` must be `json` or `csv`")
+    keep = _wanted(asked)
+    rows = []
+    async for kept in _all(asked.services):
+        if keep(kept):
+            rows.append(await trace_shape(asked.services, kept))
+        if len(rows) > MOST_EXPORTED:
+            raise HttpError(413, f"more than {MOST_EXPORTED} traces: narrow it by `agent_id` or `outcome`")
+    return JsonAnswer({"data": rows}) if form == "json" else _csv(rows)
+
+
+def _csv(rows: list[dict[str, Any]]) -> Response:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows([_cell(row[name]) for name in COLUMNS] for row in rows)
+    return Response(text.getvalue(), headers=SECURITY_HEADERS, media_type="text/csv")
+
+
+def _cell(value: Any) -> Any:
+    """A spreadsheet would run what begins like a formula: an agent chose the text."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
+
+
+FILTERS = (
+    Parameter(name="agent_id", place="query", schema=schemas.TEXT, description="Only this agent's."),
+    Parameter(
+        name="outcome",
+        place="query",
+        schema=schemas.or_empty({"type": "string", "enum": list(OUTCOMES)}),
+        description="Only those that came to this.",
+    ),
+)
+FORMAT = Parameter(
+    name="format",
+    place="query",
+    schema=schemas.or_empty({"type": "string", "enum": ["json", "csv"]}),
+    description="`json`, the usual one, or `csv`.",
+)
+VERIFIED = schemas.record(
+    {
+        "trace_id": schemas.TEXT,
+        "valid": schemas.BOOLEAN,
+        "verified": schemas.BOOLEAN,
+        "event_count": schemas.COUNT,
+        "total_events": schemas.COUNT,
+        "verified_events": schemas.COUNT,
+        "broken_at": schemas.TEXT_OR_NULL,
+    }
+)
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/traces",
+        summary="Every evaluation, newest first",
+        scopes=SEE_TRACES,
+        serve=listing,
+        parameters=(*FILTERS, *page_parameters(USUAL, MOST)),
+        error=ERROR,
+        replies={
+            200: Reply("a page", schemas.record({"data": schemas.listed(TRACE), "pagination": PAGINATION})),
+            400: MALFORMED,
+        },
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/traces/export",
+        summary="All traces as JSON or CSV",
+        scopes=EVERY_TRACE,
+        serve=export,
+        parameters=(*FILTERS, FORMAT),
+        error=ERROR,
+        replies={
+            200: Reply("the traces", schemas.record({"data": schemas.listed(TRACE)})),
+            400: MALFORMED,
+            413: Reply("too many for one answer", ERROR),
+        },
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/traces/{id}",
+        summary="One trace with its events",
+        scopes=SEE_TRACES,
+        serve=show,
+        parameters=(ID,),
+        error=ERROR,
+        replies={200: Reply("the trace", TRACE), 404: NOT_FOUND},
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/traces/{id}/verify",
+        summary="Whether the history of one trace is as it was written",
+        scopes=SEE_TRACES,
+        serve=verify,
+        parameters=(ID,),
+        error=ERROR,
+        replies={200: Reply("what was found", VERIFIED), 404: NOT_FOUND},
+    ),
+)
