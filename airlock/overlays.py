@@ -23,8 +23,13 @@ def joined(decision: Decision, overlay: Overlay | None) -> Decision:
     if theirs is not None and theirs.strictness > decision.effect.strictness:
         return _taken(decision, overlay, theirs)
     matched = decision.matched if theirs is None else (*decision.matched, _matched(overlay, theirs))
-    own = overlay if theirs is decision.effect else replace(overlay, reviewers=())
-    return replace(decision, terms=_terms(decision.effect, decision.terms, own), matched=matched)
+    agrees = theirs is decision.effect
+    own = overlay if agrees else replace(overlay, reviewers=())
+    digest = (
+        _digest(overlay, f"{decision.effect}\n{decision.rule_digest}") if agrees else decision.rule_digest
+    )
+    terms = _terms(decision.effect, decision.terms, own)
+    return replace(decision, rule_digest=digest, terms=terms, matched=matched)
 
 
 def _taken(decision: Decision, overlay: Overlay, effect: Effect) -> Decision:
@@ -34,12 +39,16 @@ def _taken(decision: Decision, overlay: Overlay, effect: Effect) -> Decision:
         decision,
         effect=effect,
         rule=overlay.rule,
-        rule_digest=hashlib.sha256(f"{overlay.rule}\n{effect}\n{overlay.digest}".encode()).hexdigest(),
+        rule_digest=_digest(overlay, str(effect)),
         reason=overlay.reason,
         terms=_terms(effect, asked, overlay),
         matched=(*decision.matched, _matched(overlay, effect)),
         silent=False,
     )
+
+
+def _digest(overlay: Overlay, beside: str) -> str:
+    return hashlib.sha256(f"{overlay.rule}\n{beside}\n{overlay.digest}".encode()).hexdigest()
 
 
 def _matched(overlay: Overlay, effect: Effect) -> Matched:

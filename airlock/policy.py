@@ -15,7 +15,7 @@ from airlock.config import HOOK_NAMESPACES, Config
 from airlock.errors import ConfigError, Problem
 from airlock.frame import Facts, Frame
 from airlock.model import Call, Decision, Effect, Kind, Matched, RateUse, Risk, Terms
-from airlock.rules import Rule, RuleCompiler, list_rules, near, problem
+from airlock.rules import Rule, RuleCompiler, digest, list_rules, near, problem
 from airlock.selection import Candidate, Selection, Selector, resolve_lists
 
 __all__ = ["Facts", "Needs", "Policy", "compile_policy"]
@@ -141,7 +141,7 @@ class Policy:
             effect=effect,
             tool=first.selection.tool,
             rule="" if winner is None or unnamed else winner[0].rule.id,
-            rule_digest="" if winner is None or unnamed else winner[0].digest,
+            rule_digest="" if winner is None or unnamed else _digest(deciding),
             reason=_default_reason(first) if winner is None or unnamed else _reason(winner),
             terms=_terms(effect, deciding, all_findings),
             matched=tuple(_matched(all_findings, outcomes)),
@@ -237,6 +237,12 @@ def _matched(
             if key not in seen:
                 seen.add(key)
                 yield replace(candidate.matched, errored=trouble) if trouble else candidate.matched
+
+
+def _digest(deciding: Sequence[Hit]) -> str:
+    """Of all rules that decide: a standing yes to some of them is none to one that joins them."""
+    digests = sorted({candidate.digest for candidate, _ in deciding})
+    return digests[0] if len(digests) == 1 else digest(digests)
 
 
 def _reason(hit: Hit) -> str:

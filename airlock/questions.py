@@ -69,6 +69,9 @@ def identify(key: bytes, call: Call, *, arguments: bool = True) -> str:
         facts["arguments"] = dict(call.arguments)
         if call.origin.road == "hook":
             facts["cwd"] = call.origin.cwd
+    elif call.parts:
+        # A shell line is named by its first part; a yes for any arguments is for just these tools.
+        facts["parts"] = sorted({part.tool for part in call.parts})
     return fingerprint(key, facts)
 
 

@@ -72,8 +72,9 @@ def scope_of(request: ApprovalRequest, length: int, *, any_args: bool) -> str:
     """What a grant covers and when it ends, in one sentence."""
     covers = "any arguments" if any_args else "exactly these arguments"
     ends = local_time(now_ms() + length)
+    tools = ", ".join(f"`{bounded(one, 160)}`" for one in dict.fromkeys((request.tool, *request.parts)))
     return (
-        f"lets `{bounded(request.agent, 80)}` run `{bounded(request.tool, 160)}` with {covers} "
+        f"lets `{bounded(request.agent, 80)}` run {tools} with {covers} "
         f"in {bounded(request.origin.workspace, 300)} until {ends} ({span_of(length)})"
     )
 
