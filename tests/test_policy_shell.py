@@ -18,7 +18,7 @@ def test_a_piece_of_a_shell_line_is_judged_where_it_runs() -> None:
             """
 agents: {claude-code: {allow: ["bash/cd"]}}
 rules:
-  - {id: inside, agent: claude-code, tool: bash/rm, args: {"argv[*]": {under: /work/project}}, effect: allow}
+  - {id: inside, agent: claude-code, tool: bash/rm, args: {"argv[*]": {under: /srv/project}}, effect: allow}
 """,
             Path("/ws/airlock.yaml"),
         )
@@ -31,8 +31,8 @@ rules:
             provider="bash",
             name="rm",
             arguments={"command": line},
-            parts=split(line, "/work/project"),
-            origin=Origin(road="hook", cwd="/work/project"),
+            parts=split(line, "/srv/project"),
+            origin=Origin(road="hook", cwd="/srv/project"),
         )
         real = {path: path for path in policy.needs(judged).paths}
         return policy.evaluate(judged, Facts(now=0, resolved=real)).effect

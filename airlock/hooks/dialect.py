@@ -7,6 +7,7 @@ The rule behind every dialect: an answer that the client could take for consent 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -74,7 +75,7 @@ class Ruling:
     status: int = 200
 
 
-class Dialect:
+class Dialect(ABC):
     """One client. Subclasses say what they read and how they answer.
 
     `name` is also the default agent. `timeout_ms` is how long the client waits for its hook unless told
@@ -88,22 +89,22 @@ class Dialect:
     asks: bool = False
     quiet_events: frozenset[str] = frozenset()
 
+    @abstractmethod
     def recognise(self, payload: Mapping[str, Any]) -> bool:
         """True when the payload can only be this dialect's."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, payload: Mapping[str, Any]) -> HookEvent | None:
         """The tool call; None for an event that is none. UnreadableHook when it is broken."""
-        raise NotImplementedError
 
     def event_of(self, payload: object) -> str:
         """The event's name as far as a broken payload still tells it, else ""."""
         name = payload.get("hook_event_name") if isinstance(payload, Mapping) else None
         return name if isinstance(name, str) else ""
 
+    @abstractmethod
     def render(self, ruling: Ruling) -> HookAnswer:
         """A ruling in the client's own shape."""
-        raise NotImplementedError
 
     def allow(self, event: HookEvent, tool: str) -> HookAnswer:
         """The call may run. `tool` is its policy name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -37,7 +38,7 @@ JOINING = WORDS | {"command_name"}
 """What is part of one word when it touches another of these."""
 
 
-class Reading:
+class Reading(ABC):
     """The words of one line, and the text around them."""
 
     def __init__(self, source: str, parts: Parts, depth: int) -> None:
@@ -45,9 +46,9 @@ class Reading:
         self.parts = parts
         self.depth = depth
 
+    @abstractmethod
     def walk(self, node: Node, cwds: Cwds) -> Flow:
         """Any node that is a statement."""
-        raise NotImplementedError
 
     def text(self, node: Node) -> str:
         """The text of a node as written."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ T = TypeVar("T")
 COLUMNS = "face, kind, id, link, owner, version, created_at, updated_at, due_at, body"
 
 
-class RecordShelf:
+class RecordShelf(ABC):
     """The part of the SQLite store that implements `ports_faces.RecordStore`."""
 
     async def put_records(
@@ -40,11 +41,11 @@ class RecordShelf:
         """How many there are, whatever the filter's limit and offset."""
         return await self._read(lambda one: count(one, wanted))
 
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        raise NotImplementedError
+    @abstractmethod
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T: ...
 
-    async def _write(self, work: Callable[[sqlite3.Cursor], T], *, full: bool) -> T:
-        raise NotImplementedError
+    @abstractmethod
+    async def _write(self, work: Callable[[sqlite3.Cursor], T], *, full: bool) -> T: ...
 
 
 def put(
