@@ -179,7 +179,7 @@ def open_gateway(folder: Path, policy: str, *, token: str | None = SECRET, **bui
     made: dict[str, Any] = {}
 
     async def serve() -> None:
-        async with open_gate(folder, policy) as gate:
+        async with open_gate(folder, policy, clock=build.get("clock", now_ms)) as gate:
             app = build_app(gate, keys=gate.store, **build)  # type: ignore[arg-type]
             config = uvicorn.Config(
                 app, log_level="warning", lifespan="off", timeout_graceful_shutdown=3, access_log=False
