@@ -143,8 +143,14 @@ def _cursor(link: Link) -> tuple[Edit, ...]:
 
 
 def _vscode(link: Link) -> tuple[Edit, ...]:
-    hook = {"type": "command", "command": link.line("copilot"), "timeout": SECONDS}
-    return (Edit(file=".github/hooks/airlock.json", path=("hooks", "PreToolUse"), value=hook),)
+    # Both spellings: VS Code reads the one, the command line of Copilot the other.
+    line = link.line("copilot")
+    hook = {"type": "command", "command": line, "bash": line, "timeout": SECONDS, "timeoutSec": SECONDS}
+    file = ".github/hooks/airlock.json"
+    return (
+        Edit(file=file, path=("version",), value=1, how="set"),
+        Edit(file=file, path=("hooks", "preToolUse"), value=hook),
+    )
 
 
 def files_of(edits: Iterable[Edit], project: Path) -> list[Path]:
@@ -184,7 +190,7 @@ def is_ours(entry: Any) -> bool:
     inner = entry.get("hooks")
     if isinstance(inner, list):
         return bool(inner) and all(map(is_ours, inner))
-    return any(_OURS.search(str(entry.get(key) or "")) is not None for key in ("command", "url"))
+    return any(_OURS.search(str(entry.get(key) or "")) is not None for key in ("command", "bash", "url"))
 
 
 def _at(value: Any, path: Iterable[str]) -> Any:

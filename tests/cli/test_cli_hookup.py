@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import tomllib
@@ -183,7 +184,7 @@ def effect(policy: Policy, tool: str, **arguments: Any) -> Effect:
         arguments=arguments,
         parts=(Part(tool=tool, arguments=arguments),),
     )
-    resolved = {one: one for one in policy.needs(call).paths}
+    resolved = {one: os.path.realpath(one) for one in policy.needs(call).paths}
     return policy.evaluate(call, Facts(now=0, resolved=resolved)).effect
 
 
@@ -212,6 +213,10 @@ def test_airlocks_own_files_are_out_of_reach_of_the_file_tools(name: str, tool: 
         policy = policy_for(host, tmp_path)
         assert effect(policy, tool, path=f"{tmp_path}/{name}") is Effect.DENY
         assert effect(policy, tool, path=f"{tmp_path}/src/../{name}") is Effect.DENY
+        link = tmp_path / "link"
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / name)
+        assert effect(policy, tool, path=str(link)) is Effect.DENY
 
 
 # The plugin
