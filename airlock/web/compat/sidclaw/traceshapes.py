@@ -172,7 +172,7 @@ def _event(
     digest: str | None,
 ) -> dict[str, Any]:
     by = str(body.get("by", ""))
-    person = word.startswith("approval_") and bool(by) and by != "policy"
+    person = word in {"approval_granted", "approval_denied", "approval_vote"} and bool(by)
     return {
         "id": f"{dashed(event_id)}:{word}",
         "event_type": word,
