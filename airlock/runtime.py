@@ -151,6 +151,6 @@ def adopt(opened: Runtime, config: Config, policy: Policy) -> None:
     """Decide by this config from now on. What is started with the process stays: a change there is said."""
     key = load_key(key_path(database_path(opened.config)))
     opened.gate.adopt(policy, config, Redactor(config.audit.redact_fields, key))
-    for name in ("providers", "database", "server"):
+    for name in ("providers", "database", "server", "compat"):
         if getattr(config, name) != getattr(opened.config, name):
             log.warning("`%s` changed in `%s`: it takes effect when airlock is restarted", name, config.file)

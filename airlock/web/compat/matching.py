@@ -64,9 +64,7 @@ def _all(answers: list[bool | None]) -> bool | None:
 
 
 def _value(facts: Mapping[str, Any], path: str) -> Any:
-    """What a dotted path leads to; a name that itself has dots is found first."""
-    if path in facts:
-        return facts[path]
+    """What a dotted path leads to. A member whose own name has dots is never meant: whoever asks names it."""
     value: Any = facts
     for name in path.split("."):
         if not isinstance(value, Mapping) or name not in value:

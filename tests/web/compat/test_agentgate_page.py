@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -333,13 +332,13 @@ def test_a_wrong_key_is_a_bad_request(gate: AgentGate, wrong: Any) -> None:
 
 
 def test_a_key_ends_when_it_says(gate: AgentGate) -> None:
-    with open_ended(gate) as key:
+    with HourKey(gate) as key:
         assert gate.gateway.get("/api/requests", token=key).status == 200
         gate.clock.forward(3_700_000)
         assert gate.gateway.get("/api/requests", token=key).status == 401
 
 
-class open_ended:
+class HourKey:
     """A key for an hour; afterwards the clock is as it was."""
 
     def __init__(self, gate: AgentGate) -> None:
