@@ -34,7 +34,14 @@ class Endings:
             await self._store.commit(Change(events=(event,), requests=rows, waiters=seats))
         except Conflict:  # another waiter has heard it at the same moment
             await self._store.commit(Change(events=(event,), waiters=seats))
-        return Refuse(call=call, kind=Refusal.DENIED, reason=reason, rule=request.rule, request_id=request.id)
+        return Refuse(
+            call=call,
+            kind=Refusal.DENIED,
+            reason=reason,
+            rule=request.rule,
+            request_id=request.id,
+            tool=request.tool,
+        )
 
     async def lapse(self, request: ApprovalRequest) -> None:
         """Write down that a request's time is over; Conflict when it changed meanwhile."""

@@ -239,7 +239,7 @@ class Gate(Counter):
         self, call: Call, decision: Decision, controls: Controls, waiter: Waiter | None, *, attend: bool
     ) -> Verdict:
         grant = self._questions.granted(call, decision, controls)
-        if grant is not None:
+        if grant is not None and not await self._questions.answered(call, waiter):
             await self._record(call, "call.allowed", decision, controls, grant.id)
             await self._forget(call, waiter)
             return self._proceed(call, decision, grant_id=grant.id)
@@ -347,7 +347,7 @@ def _kind_of(decision: Decision) -> str:
 
 def _refuse(call: Call, decision: Decision) -> Refuse:
     reason = decision.reason or "denied by policy"
-    return Refuse(call=call, kind=Refusal.POLICY, reason=reason, rule=decision.rule)
+    return Refuse(call=call, kind=Refusal.POLICY, reason=reason, rule=decision.rule, tool=decision.tool)
 
 
 def _is_news(asked: Wait, waiter: Waiter | None) -> bool:

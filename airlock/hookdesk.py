@@ -17,7 +17,7 @@ from airlock.hooks.calls import build_call
 from airlock.hooks.claude_code import PERMISSION, defer
 from airlock.hooks.dialect import STILL_OPEN, Dialect, HookAnswer, HookEvent, UnreadableHook, answer, text_of
 from airlock.hooks.tools import is_ours
-from airlock.model import Call, Effect, Outcome, Proceed, Refusal, Refuse, Wait
+from airlock.model import Call, Effect, Outcome, Proceed, Refusal, Refuse, Verdict, Wait
 from airlock.ports import MakeId
 
 if TYPE_CHECKING:
@@ -121,16 +121,17 @@ class HookDesk:
         return await self._told(dialect, event, call, action, verdict)
 
     async def _told(
-        self, dialect: Dialect, event: HookEvent, call: Call, action: str, verdict: Proceed | Refuse | Wait
+        self, dialect: Dialect, event: HookEvent, call: Call, action: str, verdict: Verdict
     ) -> HookAnswer:
+        tool = _decider(verdict) or call.tool
         if isinstance(verdict, Proceed):
             await self._passed(verdict, event, action)
-            return answer(dialect, event, verdict, verdict.decision.tool or call.tool)
+            return answer(dialect, event, verdict, tool)
         if isinstance(verdict, Refuse) and verdict.kind is Refusal.PENDING:
             if event.event == PERMISSION:
                 return dialect.quiet()  # the dialog is still there, and so is the person in front of it
-            return dialect.deny(STILL_OPEN, event=event.event, tool=call.tool)
-        return answer(dialect, event, verdict, call.tool)
+            return dialect.deny(STILL_OPEN, event=event.event, tool=tool)
+        return answer(dialect, event, verdict, tool)
 
     def _patience(self, dialect: Dialect, agent: str, caller: Caller) -> int:
         """How long a call may be held: a little less than its caller waits, or than the config says."""
@@ -191,6 +192,11 @@ class HookDesk:
         if shown == result:
             return dialect.quiet()
         return HookAnswer(body={"hookSpecificOutput": {"hookEventName": name, "updatedToolOutput": shown}})
+
+
+def _decider(verdict: Verdict) -> str:
+    """The name that decided: of several parts the first with the strictest effect (decisions.md 14)."""
+    return verdict.tool if isinstance(verdict, Refuse) else verdict.decision.tool
 
 
 def _tool_of(payload: Mapping[str, Any]) -> str:

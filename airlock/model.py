@@ -346,7 +346,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse:
-    """The call must not run. `reason` is a sentence the model may read: it never holds a code or an id."""
+    """The call must not run. `reason` is a sentence the model may read: it never holds a code or an id.
+
+    `tool` is the name that decided, which for a call of several parts is one of theirs; "" where none did.
+    """
 
     call: Call
     kind: Refusal
@@ -354,6 +357,7 @@ class Refuse:
     effect: Effect = Effect.DENY
     rule: str = ""
     request_id: str = ""
+    tool: str = ""
 
 
 Verdict: TypeAlias = Proceed | Wait | Refuse

@@ -181,4 +181,5 @@ def _without(waiting: Wait, kind: Refusal, reason: str, effect: Effect = Effect.
         effect=effect,
         rule=waiting.decision.rule,
         request_id=waiting.request.id,
+        tool=waiting.request.tool,
     )

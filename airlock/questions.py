@@ -132,6 +132,14 @@ class Questions:
             None,
         )
 
+    async def answered(self, call: Call, waiter: Waiter | None) -> bool:
+        """True when this caller may spend an approval of this very call: it goes before every grant, so
+        that what a person said yes to is recorded as such, and nothing of it is left when the grant ends."""
+        request = await self._store.live(_mark(identify(self._key, call), call))
+        if request is None or approval.status_at(request, self._clock()) is not Status.APPROVED:
+            return False
+        return await self._may_spend(request, waiter)
+
     async def ask(
         self, call: Call, decision: Decision, controls: Controls, *, waiter: Waiter | None, attend: bool
     ) -> Asked:
@@ -249,7 +257,14 @@ class Questions:
             reason = f"{self.config.approvals.max_pending} requests of this agent wait already"
             event = self._scribe.refused(asking.call, Refusal.LIMIT, reason, rule=asking.decision.rule)
             await self._store.commit(Change(events=(event,), waiters=ended(asking.waiter, self._clock())))
-            return Refuse(call=asking.call, kind=Refusal.LIMIT, reason=reason, rule=asking.decision.rule)
+            decision = asking.decision
+            return Refuse(
+                call=asking.call,
+                kind=Refusal.LIMIT,
+                reason=reason,
+                rule=decision.rule,
+                tool=decision.tool,
+            )
         return await self._open(asking)
 
     async def _full(self, agent: str) -> bool:

@@ -301,9 +301,20 @@ async def test_a_grant_lets_the_same_call_pass_until_it_is_revoked_elsewhere(tmp
         assert isinstance(await gate.submit(call("demo/write_note", name="b"), attend=False), Wait)
         [grant] = await elsewhere.grants()
         await elsewhere.revoke(grant.id[:8], "local:bob")
-        # The approval itself is still unspent: it covers one more call, then people are asked again.
-        verdicts = [await gate.submit(call("demo/write_note", name="a"), attend=False) for _ in range(2)]
-        assert [type(one) for one in verdicts] == [Proceed, Wait]
+        # The first call has spent the approval itself: nothing of it is left when the grant ends.
+        assert isinstance(await gate.submit(call("demo/write_note", name="a"), attend=False), Wait)
+
+
+async def test_a_parked_call_spends_its_approval_although_a_grant_came_with_it(tmp_path: Path) -> None:
+    async with open_gate(tmp_path) as gate:
+        tasks = [await parked(gate, name="a") for _ in range(2)]
+        assert tasks[0][1] == tasks[1][1]
+        await gate.resolve(tasks[0][1], replace(YES, grant_ms=600_000))
+        verdicts = [await ended(task) for task, _ in tasks]
+        assert all(isinstance(one, Proceed) for one in verdicts)
+        assert sorted(bool(one.request_id) for one in verdicts) == [False, True]
+        request = await gate.request(tasks[0][1])
+        assert (request.status, request.note) == (Status.USED, "")
 
 
 async def test_a_grant_for_any_arguments_is_of_one_tool_only(tmp_path: Path) -> None:

@@ -177,6 +177,34 @@ def test_airlocks_own_payload(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "decision", "tool"),
+    [
+        ("ls; rm -rf x", "deny", "bash/rm"),
+        ("git push; rm -rf x; ls", "deny", "bash/rm"),
+        ("ls && nowhere && rm x", "deny", "bash/nowhere"),
+        ("ls; ls -l", "allow", "bash/ls"),
+        ("", "deny", "bash/_empty"),
+    ],
+)
+def test_the_answer_names_the_part_that_decided(
+    gateway: Gateway, line: str, decision: str, tool: str
+) -> None:
+    payload = {"client": "claude-code", "tool": "Bash", "input": {"command": line}}
+    answer = gateway.post("/hook", payload).json()
+    assert (answer["decision"], answer["tool"]) == (decision, tool)
+
+
+@pytest.mark.parametrize("yes", [True, False])
+def test_the_answer_of_a_person_names_the_part_that_asked(gateway: Gateway, yes: bool) -> None:
+    payload = {"client": "claude-code", "tool": "Bash", "input": {"command": f"ls && make asked-{yes}"}}
+    held = gateway.later(lambda: gateway.post("/hook", payload))
+    row = gateway.until(lambda: _asked(gateway, f"asked-{yes}"))
+    assert row["tool"] == "bash/make"
+    gateway.post(f"/hitl/{'approve' if yes else 'deny'}/{row['id']}")
+    assert held.result().json()["tool"] == "bash/make"
+
+
+@pytest.mark.parametrize(
     "body", [{"client": "ci"}, {"client": "ci", "tool": ""}, {"client": "ci", "tool": 5}, {"client": ""}]
 )
 def test_an_own_payload_without_its_fields_is_400(gateway: Gateway, body: dict[str, Any]) -> None:
