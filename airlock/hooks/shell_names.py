@@ -51,7 +51,8 @@ BUILTINS_IN_DOUBT = words(
     """
     eval source . alias unalias trap coproc enable hash bind complete compgen compopt shopt mapfile
     readarray fc history let declare typeset local readonly unset getopts export popd dirs autoload
-    zmodload zle bindkey emulate setopt unsetopt vared zcompile sched functions disable function select
+    zmodload zle zstyle integer float private print chdir bindkey emulate setopt unsetopt vared zcompile
+    sched functions disable function select
     """
 )
 """Builtins that run text, or change what later words mean."""
@@ -59,10 +60,12 @@ BUILTINS_IN_DOUBT = words(
 LAUNCHERS = words(
     """
     ssh su chroot unshare nsenter runuser pkexec systemd-run at batch crontab screen tmux script flock
-    strace ltrace gdb lldb watch parallel start-stop-daemon setpriv prlimit cpulimit taskset chrt
-    fakeroot firejail bwrap torsocks proxychains proxychains4 dbus-run-session xvfb-run entr perf
-    valgrind rlwrap expect chronic unbuffer faketime setarch linux32 linux64 run-parts osascript fish
-    csh tcsh
+    strace ltrace gdb lldb watch parallel start-stop-daemon setpriv prlimit cpulimit taskset chrt fakeroot
+    firejail bwrap torsocks proxychains proxychains4 dbus-run-session xvfb-run entr perf valgrind rlwrap
+    expect chronic unbuffer faketime setarch linux32 linux64 run-parts osascript fish csh tcsh slogin sg
+    newgrp capsh runcon chpst cgexec daemonize dumb-init tini gosu su-exec ssh-agent logsave ifne pee
+    mispipe socat xterm hyperfine caffeinate arch sandbox-exec dbus-launch choom numactl i386 x86_64
+    uname26 ld.so run0 machinectl systemd-nspawn eatmydata setlock softlimit dtach abduco
     """
 )
 """Programs that run another one in a way that is not taken apart here: own name and `bash/_complex`."""
@@ -74,27 +77,20 @@ CONTAINERS = {
     "kubectl": frozenset({"exec", "run", "debug"}),
 }
 
-HATCHES: dict[str, tuple[str, ...]] = {
-    "tar": ("--to-command", "--checkpoint-action", "-I", "--use-compress-program", "--rsh-command", "-F",
-            "--info-script", "--new-volume-script"),
-    "rsync": ("-e", "--rsh", "--rsync-path"),
-    "rg": ("--pre", "--hostname-bin"),
-    "fd": ("-x", "-X", "--exec"),
-    "fdfind": ("-x", "-X", "--exec"),
-    "sort": ("--compress-program",),
-    "zip": ("-TT", "--unzip-command"),
-    "man": ("-P", "--pager", "-H", "--html"),
-    "vim": ("-c", "--cmd", "+"),
-    "vi": ("-c", "--cmd", "+"),
-    "nvim": ("-c", "--cmd", "+"),
-    "make": ("--eval", "SHELL="),
-}  # fmt: skip
-"""Options through which an otherwise tame program runs a command, by what the argument begins with."""
-
 GIT_HATCHES = ("--upload-pack", "--receive-pack", "--exec", "--open-files-in-pager", "--extcmd")
-GIT_COMMANDS_IN_DOUBT = frozenset({"filter-branch", "difftool", "mergetool", "send-email", "daemon"})
+GIT_COMMANDS_IN_DOUBT = words(
+    """
+    filter-branch difftool mergetool send-email daemon instaweb remote-ext remote-fd for-each-repo web--browse
+    gui citool p4 svn cvsserver cvsimport cvsexportcommit archimport http-backend hook maintenance shell
+    """
+)
+GIT_RUNS_NOTHING = words("add rm mv stage restore checkout ls-files check-ignore")
+"""Subcommands without an option that runs or writes what it names."""
+
+GIT_SETTINGS = frozenset({"user.name", "user.email"})
+"""What `git config` may set without a doubt; most other settings name a command in some way."""
+
 AWK = frozenset({"awk", "gawk", "mawk", "nawk"})
-AWK_HATCH = re.compile(r'system|getline|\||>\s*"|@load')
 
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "rbash"})
 """Shells whose `-c` text is split in its turn."""
@@ -108,6 +104,13 @@ READERS = words(
     """
 )
 """They have no subcommands: a glob as an argument opens no door by itself."""
+
+OPTIONS_RUN_NOTHING = READERS | words(
+    """
+    rm cp mv ln touch chmod mkdir rmdir cut uniq nl tac rev cksum sha1sum sha512sum readlink realpath
+    """
+)
+"""None of their options starts a program: a glob that becomes an option of theirs opens no door."""
 
 OTHER_HOMES = frozenset({"sudo", "doas", "env"})
 """What they run may have another home directory, or none."""

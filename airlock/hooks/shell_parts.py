@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from airlock.hooks import shell_hatches as hatches
 from airlock.hooks import shell_names as names
+from airlock.hooks.shell_plan import Words
 from airlock.hooks.shell_words import Word, WordKind
-from airlock.hooks.shell_wrappers import Words, assignment_doubt, plan
+from airlock.hooks.shell_wrappers import assignment_doubt, has_rules, plan
 from airlock.model import Part
 
 Cwds: TypeAlias = tuple[str, ...]
@@ -147,6 +149,8 @@ class Parts:
             self.add(f"bash/{name}", arguments)
             if name != name.lower():  # on a file system that ignores case `GIT` runs git
                 self.add(f"bash/{name.lower()}", arguments)
+                if has_rules(name.lower()) or hatches.doubt(name.lower(), words[1:]):
+                    self.doubt(f"`{name}` may be `{name.lower()}`, which can run another command")
 
     def _arguments(self, words: Words, text: str, cwd: str) -> dict[str, Any]:
         arguments: dict[str, Any] = {"argv": [word.text for word in words], "command": text, "cwd": cwd}
@@ -159,7 +163,7 @@ class Parts:
         for place, word in enumerate(words[1:], start=1):
             if word.kind is WordKind.OPAQUE and not _said(name, place, word):
                 self.doubt("an argument that is known only when it runs")
-            elif word.kind is WordKind.GLOB and not _tame_glob(name, word):
+            elif word.kind is WordKind.GLOB and not _tame_glob(name, words[1].text, word):
                 self.doubt("a pattern that may become any argument")
 
     def _builtin_doubts(self, name: str, words: Words) -> None:
@@ -168,12 +172,11 @@ class Parts:
             self.doubt(f"`{name}` changes what later words mean, or runs text")
         elif (name in names.LAUNCHERS and texts) or names.CONTAINERS.get(name, frozenset()) & set(texts):
             self.doubt(f"`{name}` runs another command")
-        elif any(text.startswith(names.HATCHES.get(name, ())) for text in texts):
-            self.doubt(f"`{name}` runs a command that its options name")
-        elif name in names.AWK and any(names.AWK_HATCH.search(text) for text in texts):
-            self.doubt(f"a program for `{name}` that can run or write something")
-        elif (check := _CHECKS.get(name)) and (reason := check(texts)):
-            self.doubt(reason)
+        else:
+            check = _CHECKS.get(name)
+            reason = hatches.doubt(name, words[1:]) or (check(texts) if check else "")
+            if reason:
+                self.doubt(reason)
 
     def _target(self, words: Words) -> Word | None:
         """Where `cd` or `pushd` goes; None when only the shell knows."""
@@ -222,12 +225,16 @@ def _said(name: str, place: int, word: Word) -> bool:
 _EXTENSION = re.compile(r"[*?\]][^*?\[\]/]*\.[A-Za-z0-9]+")
 
 
-def _tame_glob(name: str, word: Word) -> bool:
+def _tame_glob(name: str, first: str, word: Word) -> bool:
     """True when what the glob becomes cannot be an option or a subcommand, or would not matter."""
     prefix = re.split(r"[*?\[]", word.raw, maxsplit=1)[0]
     if prefix.startswith("-"):
         return False
-    return name in names.READERS or "/" in prefix or bool(_EXTENSION.search(word.raw))
+    if "/" in prefix or (prefix and _EXTENSION.search(word.raw)):
+        return True
+    # `*.py` may become `--exec=x.py`, where a file has that name.
+    harmless = name in names.OPTIONS_RUN_NOTHING or (name == "git" and first in names.GIT_RUNS_NOTHING)
+    return name in names.READERS or (harmless and bool(_EXTENSION.search(word.raw)))
 
 
 def _set_doubt(texts: list[str]) -> str:

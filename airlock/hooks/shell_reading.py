@@ -135,7 +135,9 @@ class Reading(ABC):
     def said(self, node: Node) -> str | None:
         """The value of `$(cat <<'END' …)`, which is its text; None for any other substitution."""
         found = _SAYING.fullmatch(self.text(node))
-        return found[3].rstrip("\n") if found else None
+        if found is None or found[2] in found[3].split("\n"):
+            return None  # the text ends at the first line that is its delimiter
+        return found[3].rstrip("\n")
 
     def substitutions(self, node: Node, cwds: Cwds) -> None:
         """Walk the commands inside an expansion or a test."""

@@ -248,11 +248,13 @@ class Walker(Redirections):
         if touching or joins or any(leaf.type not in _TEST_LEAVES for leaf in leaves):
             self.parts.doubt("a test that is not understood")
         evaluates = opening not in {"[", "[["} or any(
-            re.fullmatch(r"-(?:v|R|eq|ne|lt|le|gt|ge|a|o)", word.text) for word in words
+            re.fullmatch(r"-(?:v|R|t|eq|ne|lt|le|gt|ge|a|o)", word.text) for word in words
         )
-        numbers = (
-            opening == "[" and all(word.literal for word in words) and "-v" not in text and "-R" not in text
+        plain = all(
+            word.kind is WordKind.NUMBER or (word.literal and not re.search(r".[\[$`]", word.text))
+            for word in words
         )
+        numbers = opening == "[" and plain and "-v" not in text and "-R" not in text
         unknown = any(word.kind in {WordKind.OPAQUE, WordKind.GLOB} for word in words)
         if (evaluates and not numbers) or (unknown and not _SAFE_TEST.fullmatch(text)):
             self.parts.doubt("a test that evaluates what is known only when it runs")

@@ -12,24 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from airlock.hooks import shell_names as names
+from airlock.hooks.shell_git import git
+from airlock.hooks.shell_plan import Plan, Words
 from airlock.hooks.shell_words import Word, literal
 
-Words = tuple[Word, ...]
-
 ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=(.*)", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What one command does: itself (`own`), the commands and shell texts inside it, files, doubts."""
-
-    own: Words = ()
-    inside: tuple[Words, ...] = ()
-    lines: tuple[str, ...] = ()
-    writes: Words = ()
-    reads: Words = ()
-    chdir: Word | None = None
-    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,73 +272,6 @@ def _find_end(words: Words, start: int) -> int | None:
     return None
 
 
-_GIT_SILENT = names.words(
-    """
-    --no-pager -P --no-optional-locks --literal-pathspecs --glob-pathspecs --icase-pathspecs
-    --noglob-pathspecs --no-replace-objects --no-lazy-fetch --no-advice
-    """
-)
-
-
-def git(words: Words) -> Plan:
-    """`git` with its options before the subcommand taken out, so that `argv[1]` is the subcommand.
-
-    `-C DIR` counts as `cd DIR`; options that can make git run something are doubts.
-    """
-    place, chdir, doubts = 1, None, []
-    while place < len(words) and words[place].text.startswith("-") and words[place].literal:
-        text = words[place].text
-        if text == "-C" and place + 1 < len(words):
-            if chdir is not None:
-                doubts.append("`git -C` twice")
-            chdir = words[place + 1]
-            place += 2
-        elif text in _GIT_SILENT:
-            place += 1
-        elif text in {"--version", "--help", "-v", "-h", "--html-path", "--man-path", "--info-path"}:
-            break
-        else:
-            doubts.append(f"`git {text[:40]}` before the subcommand")
-            place += 2 if text in {"-c", "--git-dir", "--work-tree", "--namespace", "--config-env"} else 1
-    rest = words[place:]
-    doubts += _git_doubts([word.text for word in rest])
-    return Plan(own=(words[0], *rest), chdir=chdir, doubts=tuple(doubts))
-
-
-def _git_doubts(rest: list[str]) -> list[str]:
-    found = [
-        text
-        for text in rest[1:]
-        if text.startswith(("ext::", "fd::"))
-        or (len(text) > 3 and any(hatch.startswith(text.partition("=")[0]) for hatch in names.GIT_HATCHES))
-    ]
-    subcommand = rest[0] if rest else ""
-    if subcommand in names.GIT_COMMANDS_IN_DOUBT:
-        found.append(subcommand)
-    if (subcommand, *rest[1:2]) in {
-        ("bisect", "run"),
-        ("submodule", "foreach"),
-        ("submodule", "--recursive"),
-    }:
-        found.append(rest[1])
-    if (subcommand == "rebase" and any(text.startswith("-x") for text in rest)) or (
-        subcommand == "grep" and any(text.startswith("-O") for text in rest)
-    ):
-        found.append("a command in its options")
-    if subcommand in {"config", "clone", "init"} and _git_settings(subcommand, rest[1:]):
-        found.append("settings")
-    return [f"`git {subcommand}` with `{text[:40]}` can run a command" for text in found]
-
-
-def _git_settings(subcommand: str, rest: list[str]) -> bool:
-    """True when a setting or template is written that may name a command."""
-    if subcommand == "config":
-        plain = [text for text in rest if not text.startswith("-")]
-        asks = {"--get", "--get-all", "--list", "-l", "get", "list", "--get-regexp"}
-        return not asks & set(rest) and len(plain) > 1 and not plain[0].startswith("user.")
-    return any(text.startswith(("-c", "-u", "--config", "--template")) for text in rest)
-
-
 SPECIAL: dict[str, Callable[[Words], Plan]] = {
     "command": command,
     "env": env,
@@ -361,6 +281,12 @@ SPECIAL: dict[str, Callable[[Words], Plan]] = {
     "toybox": multi_call,
     **dict.fromkeys(names.SHELLS, shell),
 }
+
+
+def has_rules(name: str) -> bool:
+    """True for a program that is more than its arguments: it runs others, or changes the shell."""
+    tables = (SPECIAL, WRAPPERS, names.LAUNCHERS, names.BUILTINS_IN_DOUBT, names.CONTAINERS)
+    return any(name in table for table in tables)
 
 
 def plan(name: str, words: Words) -> Plan:

@@ -388,7 +388,7 @@ TABLE: list[tuple[str, list[str]]] = [
     ("/usr/bin/../bin/git push", ["_path push"]),
     ("//usr/bin/git push", ["_path push"]),
     ("~/bin/x", ["_path"]),
-    ("GIT push", ["GIT push", "git push"]),
+    ("GIT push", ["GIT push", "git push", "_complex"]),
     ("Rscript x.R", ["Rscript x.R", "rscript x.R"]),
     ("gіt push", ["_complex"]),
     ("git\u200b push", ["_complex"]),
