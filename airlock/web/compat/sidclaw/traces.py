@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
 from airlock import audit
 from airlock.errors import NoSuchRequest, UsageError
-from airlock.ports_faces import RecordFilter
+from airlock.ports_faces import Record, RecordFilter
 from airlock.web import schemas
 from airlock.web.compat.asking import KIND, Kept, records_of
 from airlock.web.compat.query import one, page, page_parameters
 from airlock.web.compat.sidclaw.approvals import MOST, PAGINATION, USUAL
 from airlock.web.compat.sidclaw.faults import ERROR, MALFORMED, NOT_FOUND
 from airlock.web.compat.sidclaw.polling import ID
-from airlock.web.compat.sidclaw.seeing import EVERY_TRACE, SEE_TRACES, check_sees, found, sees
+from airlock.web.compat.sidclaw.seeing import EVERY_TRACE, SEE_TRACES, check_sees, found, sees, sees_all
 from airlock.web.compat.sidclaw.traceshapes import TRACE, chain_of, final_outcome, trace_shape
 from airlock.web.compat.sidclaw.words import FACE, OUTCOMES
 from airlock.web.errors import SECURITY_HEADERS, HttpError, JsonAnswer
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from airlock.web.services import Services
 
 CHUNK = 200
-MOST_EXPORTED = 10_000
+MOST_READ = 10_000
+"""How many traces are looked through for a filter or an export."""
 COLUMNS = tuple(
     name for name in TRACE["properties"] if name not in {"context_snapshot", "metadata", "events"}
 )
@@ -37,51 +39,61 @@ COLUMNS = tuple(
 async def listing(asked: Asked) -> Response:
     """A page of traces, newest first."""
     wanted = page(asked.request.query_params, usual=USUAL, most=MOST)
-    keep = _wanted(asked)
-    rows: list[Kept] = []
-    total = 0
-    async for kept in _all(asked.services):
-        if keep(kept):
-            rows += [kept] if wanted.offset <= total < wanted.offset + wanted.limit else []
-            total += 1
+    filtered = _wanted(asked)
+    records = records_of(asked.services)
+    if filtered is None:
+        every = RecordFilter(
+            face=FACE, kind=KIND, owner=_owner(asked), limit=wanted.limit, offset=wanted.offset
+        )
+        total = await records.count_records(every)
+        rows = [one async for one in _with_questions(asked.services, await records.find_records(every))]
+    else:
+        found = [one async for one in _newest(asked) if filtered(one)]
+        total, rows = len(found), found[wanted.offset : wanted.offset + wanted.limit]
     shapes = [await trace_shape(asked.services, kept) for kept in rows]
     pagination = {"total": total, "limit": wanted.limit, "offset": wanted.offset}
     return JsonAnswer({"data": shapes, "pagination": pagination})
 
 
-def _wanted(asked: Asked) -> Callable[[Kept], bool]:
-    query = asked.request.query_params
+def _wanted(asked: Asked) -> Callable[[Kept], bool] | None:
+    """What the query leaves out; None when it leaves out nothing that the database does not."""
+    query, who = asked.request.query_params, asked.who
     agent_id, outcome = one(query, "agent_id"), one(query, "outcome")
     if outcome and outcome not in OUTCOMES:
         raise UsageError(f"`outcome` must be one of {', '.join(OUTCOMES)}")
-
-    def wanted(kept: Kept) -> bool:
-        return (
-            sees(asked.who, kept, EVERY_TRACE)
-            and agent_id in {"", kept.record.body.get("agent_id")}
-            and outcome in {"", final_outcome(kept)}
-        )
-
-    return wanted
+    if not agent_id and not outcome and not who.bound:
+        return None
+    return lambda kept: (
+        sees(who, kept, EVERY_TRACE)
+        and agent_id in {"", kept.record.body.get("agent_id")}
+        and outcome in {"", final_outcome(kept)}
+    )
 
 
-async def _all(services: Services) -> AsyncIterator[Kept]:
-    """Every trace, newest first."""
-    offset = 0
-    while True:
-        wanted = RecordFilter(face=FACE, kind=KIND, limit=CHUNK, offset=offset)
-        rows = await records_of(services).find_records(wanted)
-        for record in rows:
-            if record.body["effect"] != "ask":
-                yield Kept(record=record)
-                continue
-            try:
-                yield Kept(record=record, request=await services.gate.request(record.link))
-            except NoSuchRequest:  # its question went with the history of its age
-                continue
+def _owner(asked: Asked) -> str:
+    """Whose traces: "" for everyone's."""
+    return "" if sees_all(asked.who, EVERY_TRACE) else asked.who.identity
+
+
+async def _newest(asked: Asked) -> AsyncIterator[Kept]:
+    """The newest traces that this credential may see, at most MOST_READ."""
+    records, owner = records_of(asked.services), "" if asked.who.bound else _owner(asked)
+    for offset in range(0, MOST_READ, CHUNK):
+        wanted = RecordFilter(face=FACE, kind=KIND, owner=owner, limit=CHUNK, offset=offset)
+        rows = await records.find_records(wanted)
+        async for kept in _with_questions(asked.services, rows):
+            yield kept
         if len(rows) < CHUNK:
             return
-        offset += CHUNK
+
+
+async def _with_questions(services: Services, rows: Sequence[Record]) -> AsyncIterator[Kept]:
+    for record in rows:
+        if record.body["effect"] != "ask":
+            yield Kept(record=record)
+            continue
+        with contextlib.suppress(NoSuchRequest):  # its question went with the history of its age
+            yield Kept(record=record, request=await services.gate.request(record.link))
 
 
 async def show(asked: Asked) -> Response:
@@ -119,17 +131,16 @@ async def verify(asked: Asked) -> Response:
 
 
 async def export(asked: Asked) -> Response:
-    """All traces that this credential sees; 413 where there are too many for one answer."""
+    """All traces that this credential sees; 413 where there are too many to read at once."""
     form = one(asked.request.query_params, "format") or "json"
     if form not in {"json", "csv"}:
         raise UsageError("`format` must be `json` or `csv`")
-    keep = _wanted(asked)
-    rows = []
-    async for kept in _all(asked.services):
-        if keep(kept):
+    filtered, rows = _wanted(asked), list[dict[str, Any]]()
+    if await records_of(asked.services).count_records(RecordFilter(face=FACE, kind=KIND)) > MOST_READ:
+        raise HttpError(413, f"more than {MOST_READ} traces: read them page by page")
+    async for kept in _newest(asked):
+        if filtered is None or filtered(kept):
             rows.append(await trace_shape(asked.services, kept))
-        if len(rows) > MOST_EXPORTED:
-            raise HttpError(413, f"more than {MOST_EXPORTED} traces: narrow it by `agent_id` or `outcome`")
     return JsonAnswer({"data": rows}) if form == "json" else _csv(rows)
 
 
