@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import ipaddress
 import logging
 import math
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,38 @@ COLLECT_EVERY = 5_000
 
 OnPolicy = Callable[[], None]
 
+LATER = (
+    "airlock.apikeys",
+    "airlock.canonical",
+    "airlock.cases",
+    "airlock.cel",
+    "airlock.celtext",
+    "airlock.demo.server",
+    "airlock.durations",
+    "airlock.hours",
+    "airlock.proxy.errand",
+    "airlock.proxy.factory",
+    "airlock.proxy.subscriptions",
+    "airlock.proxy.tasks",
+    "airlock.proxy.upstream_builtin",
+    "airlock.proxy.upstream_stdio",
+    "airlock.reader",
+    "airlock.regexes",
+    "airlock.substitution",
+    "airlock.trustbook",
+    "airlock.visible",
+)
+"""What an `airlock stdio` may still need after its first answer; a test holds it against the sources."""
+
+LATER_FOR_URLS = ("airlock.proxy.upstream_http", "airlock.proxy.http_frames")
+LATER_FOR_HOOKS = (
+    "airlock.hooks.calls",
+    "airlock.hooks.dialects",
+    "airlock.hooks.shell",
+    "airlock.hooks.tools",
+    "airlock.proxy.permission",
+)
+
 
 async def serve_stdio(explicit: Path | None, agent: str) -> int:
     """Serve MCP on stdin and stdout for one agent; AirlockError when that cannot begin."""
@@ -47,7 +82,33 @@ async def serve_stdio(explicit: Path | None, agent: str) -> int:
         beside(tend(opened, sweep=False)),
     ):
         spare_collector()
-        return await serve(config, opened.gate, agent, state=state.state_dir(), on_policy=listeners.append)
+        return await serve(
+            config,
+            opened.gate,
+            agent,
+            state=state.state_dir(),
+            on_policy=listeners.append,
+            on_answer=partial(_load_the_rest, config),
+        )
+
+
+def _load_the_rest(config: Config) -> None:
+    """Load what may be needed later, beside what goes on: an upgrade must not mix versions (decisions.md 40).
+
+    Not before the first answer: that one is what people wait for.
+    """
+    names = list(LATER)
+    if any(one.type in {"http", "sse"} and one.enabled for one in config.providers.values()):
+        names += LATER_FOR_URLS
+    if any(one.permission_tool for one in config.agents.values()):
+        names += LATER_FOR_HOOKS
+
+    def load() -> None:
+        for name in names:
+            importlib.import_module(name)
+        log.debug("everything that may be needed is loaded")
+
+    threading.Thread(target=load, name="airlock-loads").start()
 
 
 async def serve_gateway(explicit: Path | None, *, host: str | None = None, port: int | None = None) -> int:

@@ -40,6 +40,7 @@ class _Ends:
         self.now = False
         self.receive: Callable[[Iterable[JsonObject]], None] | None = None
         self.press: Callable[[bool], None] | None = None
+        self.answered: Callable[[], None] | None = None
         self._stdio: Stdio | None = None
 
     async def open(self) -> None:
@@ -64,6 +65,10 @@ class _Ends:
             if "method" not in frame:
                 text = f"airlock: the answer cannot be written: {error}"
                 self._stdio.write(encode_line(error_frame(frame.get("id"), INTERNAL_ERROR, text)))
+
+        if self.answered is not None and "method" not in frame:
+            told, self.answered = self.answered, None
+            told()
 
     def _lines(self, lines: list[bytes]) -> None:
         if self.receive is not None:
@@ -112,11 +117,13 @@ async def serve_stdio(
     make: MakeUpstream | None = None,
     state: Path | None = None,
     on_policy: Callable[[Callable[[], None]], None] | None = None,
+    on_answer: Callable[[], None] | None = None,
 ) -> int:
     """Serve one client on stdin and stdout until it closes them or a signal comes; the exit code.
 
     `state` is the state directory, for the upstreams' kept descriptions. `on_policy` takes a function to
-    be called whenever the gate has adopted another policy. UsageError when the agent is not known.
+    be called whenever the gate has adopted another policy. `on_answer` is called once, after the first
+    answer was written. UsageError when the agent is not known.
     """
     check_agent(config, agent)
     ends = _Ends()
@@ -132,6 +139,7 @@ async def serve_stdio(
         on_policy(session.policy_changed)
     ends.receive = session.receive_all
     ends.press = router.hold
+    ends.answered = on_answer
     _on_signals(ends.signalled)
     await ends.open()
     await ends.stop.wait()
