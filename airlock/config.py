@@ -249,12 +249,14 @@ class NotifyConfig:
 class FaceConfig:
     """One sister API that the gateway speaks. `agent` is whose policy holds for a key that is bound to none.
 
-    `wrapped`: lists are objects, as the API's later clients read them.
+    `wrapped`: lists are objects, as the API's later clients read them. `approver`: Airlock is the other end
+    of a pairing, and reads what comes encrypted.
     """
 
     name: str
     agent: str
     wrapped: bool = False
+    approver: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

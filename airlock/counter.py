@@ -6,6 +6,8 @@ of that moment, so that there is one use here as well; what it then did, it may 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -58,6 +60,45 @@ class Counter(Desk):
             except (Conflict, Stale):
                 continue
         raise StoreBusy(f"request `{reference[:64]}` changes too fast: try again")
+
+    async def retract(self, call: Call, reference: str) -> ApprovalRequest:
+        """Withdraw a question that its caller asked and nobody has answered: the request as it is then.
+
+        `call` is by the principal that asked: NotPermitted for anyone else. What was decided stays so.
+        """
+        for _ in range(ATTEMPTS):
+            request = await self.request(reference)
+            if request.identity != call.principal.identity:
+                raise NotPermitted("only whoever asked can withdraw the question")
+            if request.status is not Status.PENDING:
+                return request
+            over = approval.ended(request, Status.CANCELLED, self._clock(), note="withdrawn by its caller")
+            event = self._scribe.request("request.cancelled", over, call_id=call.id)
+            try:
+                await self._store.commit(Change(events=(event,), requests=(over,)))
+            except (Conflict, Stale):
+                continue
+            self._lobby.wake((over,))
+            return over
+        raise StoreBusy(f"request `{reference[:64]}` changes too fast: try again")
+
+    async def settled(self, reference: str, *, seconds: float) -> ApprovalRequest:
+        """The request as soon as it no longer waits for a person; as it is, when the time is over."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + seconds
+        request = await self.request(reference)
+        with self._lobby.seat(request.id) as bell:
+            while True:
+                bell.clear()
+                request = await self.request(reference)
+                left = end - clock()
+                if request.status is not Status.PENDING or left <= 0:
+                    return request
+                # Expiry is not committed by anyone: it must be looked for.
+                due = (approval.decidable_until(request) - self._clock()) / 1000 + 0.01
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.01, min(left, due))):
+                        await bell.wait()
 
     async def _collected(self, call: Call, controls: Controls, request: ApprovalRequest) -> ApprovalRequest:
         decision = await self.judged(call)

@@ -44,6 +44,7 @@ def _face(section: Section, name: str) -> FaceConfig:
         name=name,
         agent=section.text("agent", name) or name,
         wrapped=section.choice("lists", _LISTS, "plain") == "wrapped",
+        approver=section.flag("approver", False),
     )
 
 

@@ -289,6 +289,12 @@ FACE: Final[Mapping[str, Key]] = {
         "`plain`",
         "lists: wrapped",
     ),
+    "approver": Key(
+        FLAG,
+        "HARP: whether Airlock is the approver that clients pair with, and reads their artifacts.",
+        "false: it relays what it cannot read",
+        "approver: true",
+    ),
 }
 
 NAMES: Final[Mapping[str, Key]] = {

@@ -44,6 +44,7 @@ LIBRARIES = {
     "anyio": {"proxy", "web"},
     "starlette": {"web"},
     "uvicorn": {"listener"},
+    "cryptography": {"web"},
     "click": {"cli"},
     "rich": {"cli"},
 }
