@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,7 +50,7 @@ class Calls:
         self.tasks: Detaching | None = None
         """Who can answer a call with a task; None when nobody can."""
         self.log_level = ""
-        self._together: list[Errand] | None = None
+        self._gathered: list[Errand] | None = None
         self._leaving = False
         self._ended: list[tuple[Proceed, Outcome, str]] = []
 
@@ -65,7 +64,7 @@ class Calls:
             self._client.fail(exchange, INVALID_PARAMS, problem)
             return
         target = self._catalog.tool(name)
-        if target is None or target.upstream.state.phase != "ready":
+        if target is None or target.upstream.phase != "ready":
             find = partial(self._catalog.tool, name)
             exchange.task = self._client.spawn(self._find(exchange, Kind.TOOL, name, params, find))
             return
@@ -134,21 +133,20 @@ class Calls:
             params=self._outgoing(kind, target, params),
             call=call,
         )
-        if self._together is not None:
-            self._together.append(errand)
+        if self._gathered is not None:
+            self._gathered.append(errand)
         else:
             self._judge([errand])
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """The calls that begin inside this block are judged at its end, in order, and recorded as one."""
-        errands = self._together = list[Errand]()
-        try:
-            yield
-        finally:
-            self._together = None
-            if errands:
-                self._judge(errands)
+    def gather(self) -> None:
+        """The calls that begin from now on wait for `judge`."""
+        self._gathered = []
+
+    def judge(self) -> None:
+        """Judge what was gathered, in order, and record it as one."""
+        errands, self._gathered = self._gathered, None
+        if errands:
+            self._judge(errands)
 
     def _judge(self, errands: Sequence[Errand]) -> None:
         verdicts = self._gate.submit_all_now([errand.call for errand in errands])
@@ -287,7 +285,7 @@ class Calls:
             return
         if exchange.proceed is not proceed:
             return
-        era = errand.target.upstream.state.era
+        era = errand.target.upstream.era
         found = result_type(era, reply)
         if found == INPUT_REQUIRED and self.on_input_required is not None and not exchange.over:
             self.on_input_required(errand, proceed, reply)

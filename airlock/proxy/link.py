@@ -90,6 +90,16 @@ class Upstream(Protocol):
         """What is known of it now."""
         ...
 
+    @property
+    def phase(self) -> Phase:
+        """`state.phase`, at less cost."""
+        ...
+
+    @property
+    def era(self) -> Era:
+        """`state.era`, at less cost."""
+        ...
+
     def start(self, facing: Facing) -> None:
         """Begin connecting in a task of its own; returns at once. Prefers `facing.era`, takes the other."""
         ...

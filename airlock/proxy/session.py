@@ -103,9 +103,12 @@ class Session:
 
     def receive_all(self, frames: Iterable[JsonObject]) -> None:
         """Messages that came together: their calls are judged and recorded together, too."""
-        with self._calls.together():
+        self._calls.gather()
+        try:
             for frame in frames:
                 self.receive(frame)
+        finally:
+            self._calls.judge()
 
     def receive(self, frame: JsonObject, send: Send | None = None) -> None:
         """One message of the client. `send` takes what belongs to this very request, if that differs."""

@@ -17,7 +17,7 @@ from airlock.errors import UpstreamError, WireError
 from airlock.model import JsonObject
 from airlock.proxy.backoff import Backoff
 from airlock.proxy.connect import PROBE_SECONDS, Agreement, agree, forget
-from airlock.proxy.link import Facing, OnProgress, OnReply, Phase, Reply, UpstreamEvents, UpstreamState
+from airlock.proxy.link import Era, Facing, OnProgress, OnReply, Phase, Reply, UpstreamEvents, UpstreamState
 from airlock.proxy.peer import Peer
 from airlock.proxy.transport import Transport
 from airlock.proxy.wire import Id
@@ -71,6 +71,16 @@ class Supervised:
             if tail != self._state.stderr_tail:
                 self._update(stderr_tail=tail)
         return self._state
+
+    @property
+    def phase(self) -> Phase:
+        """Whether it can be used now."""
+        return self._state.phase
+
+    @property
+    def era(self) -> Era:
+        """The era that was agreed on."""
+        return self._state.era
 
     def start(self, facing: Facing) -> None:
         """Begin connecting; a second call changes nothing."""
