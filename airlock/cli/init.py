@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from airlock import state
-from airlock.cli import connect, ledger
+from airlock.cli import connect, ledger, pins
 from airlock.cli.exits import Exit
 from airlock.cli.frame import Command, Frame, here
 from airlock.cli.hookup import Link
@@ -268,7 +268,9 @@ def _write(target: Path, plan: Plan) -> None:
     except ConfigError as error:
         raise UsageError(f"the servers cannot be written as a config: {error.problems[0]}") from None
     ledger.replace_file(target, plan.config.encode(), 0o600)
-    if not agent_of(os.environ):
+    if agent_of(os.environ) or pins.is_set():
+        complain(f"it counts as found until you read it and run `airlock trust {target}`")
+    else:
         state.trust(target)  # it was written from answers of the person at this terminal
 
 

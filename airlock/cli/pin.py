@@ -10,7 +10,7 @@ import click
 from airlock.cli import pins
 from airlock.cli.authority import decider, typed
 from airlock.cli.frame import Group, here
-from airlock.cli.render import put, put_json
+from airlock.cli.render import complain, put, put_json
 from airlock.cli.shells import agent_of
 from airlock.errors import NotPermitted, UsageError
 
@@ -32,6 +32,8 @@ def set_(pin_stdin: bool) -> None:
         if typed("again: ") != new:
             raise UsageError("the two do not match: nothing was changed")
     pins.set_pin(new)
+    if pins.movable():
+        complain("`AIRLOCK_STATE_DIR` is set: the PIN is asked for only by commands that have it set too")
     _say(is_set=True, text="the PIN is set: deciding asks for it from now on")
 
 

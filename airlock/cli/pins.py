@@ -2,6 +2,9 @@
 
 It keeps a program that runs as the same user from deciding by a command. It cannot keep such a program from
 changing files of that user; a decider of their own user, or a key on another device, can.
+
+It lies in the home directory that the system's list of users names: no variable leads around it. Where
+`AIRLOCK_STATE_DIR` is set it is set there, and asked for wherever that variable says so.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import hashlib
 import hmac
 import json
 import os
+import pwd
 import secrets
 import time
 from collections.abc import Iterator
@@ -19,23 +23,49 @@ from pathlib import Path
 from typing import Any
 
 from airlock.errors import AirlockError, NotPermitted, UsageError
+from airlock.private import private_folder, state_path
 from airlock.state import state_dir
 
 SHORTEST = 4
 TRIES = 5
 LOCK_SECONDS = 60
+LONGEST_LOCK = 3600
+"""Each lock is twice as long as the one before, up to this."""
+
 _COST = {"n": 2**15, "r": 8, "p": 1}
 _MEMORY = 64 * 1024 * 1024
 
 
+_FILE = "pin.json"
+
+
+def _of_account() -> Path | None:
+    """The state directory of this user as the system knows them; None for a user it does not know."""
+    try:
+        return state_path({"HOME": pwd.getpwuid(os.getuid()).pw_dir})
+    except KeyError:
+        return None
+
+
 def place() -> Path:
-    """The file of the PIN."""
-    return state_dir() / "pin.json"
+    """The file of the PIN that counts: the account's own before one that a variable points to."""
+    account = _of_account()
+    if account is not None and os.path.lexists(account / _FILE):
+        return account / _FILE
+    if account is None or os.environ.get("AIRLOCK_STATE_DIR") or os.path.lexists(state_path() / _FILE):
+        return state_dir() / _FILE
+    return account / _FILE
 
 
 def is_set() -> bool:
     """True once a PIN was set for this user."""
     return os.path.lexists(place())
+
+
+def movable() -> bool:
+    """True while the PIN lies where only a variable points: a program that unsets it is not asked."""
+    account = _of_account()
+    return account is not None and place().parent != account
 
 
 def set_pin(pin: str) -> None:
@@ -47,8 +77,9 @@ def set_pin(pin: str) -> None:
 
 
 def clear() -> None:
-    """Forget the PIN."""
-    place().unlink(missing_ok=True)
+    """Forget the PIN, and one that it outdid."""
+    while is_set():
+        place().unlink()
 
 
 def check(pin: str) -> None:
@@ -64,7 +95,8 @@ def check(pin: str) -> None:
                 _write({**kept, "wrong": 0})
             return
         wrong = kept["wrong"] + 1
-        locked = now + LOCK_SECONDS if wrong % TRIES == 0 else 0
+        lasting = min(LONGEST_LOCK, LOCK_SECONDS * 2 ** (wrong // TRIES - 1)) if wrong >= TRIES else 0
+        locked = now + lasting if wrong % TRIES == 0 else 0
         _write({**kept, "wrong": wrong, "locked_until": locked})
     raise NotPermitted("the PIN is wrong")
 
@@ -83,6 +115,7 @@ def _read() -> dict[str, Any]:
 
 
 def _write(kept: dict[str, Any]) -> None:
+    private_folder(place().parent)
     fresh = place().with_suffix(".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as file:
