@@ -298,3 +298,32 @@ def test_a_second_person_is_needed_where_the_yaml_says_so(tmp_path: Path) -> Non
         request = approval.replace("-", "")
         house.gateway.run(house.gateway.gate.resolve(request, Resolution(approve=True, identity="local:bob")))
         assert house.status(approval)["status"] == "approved"
+
+
+def test_a_key_with_the_scope_admin_decides_as_the_page_says(house: SidClaws) -> None:
+    admin = house.key("admin", frozenset({Scope.ADMIN})).text
+    assert house.decide("approve", house.waiting(), token=admin).json()["status"] == "approved"
+
+
+def test_what_waits_survives_a_restart_with_its_id_and_its_time(tmp_path: Path) -> None:
+    with open_sidclaw(tmp_path) as house:
+        approval, asking = house.waiting(), house.asking
+        before = house.ask("GET", f"/approvals/{approval}").json()
+    with open_sidclaw(tmp_path) as house:
+        assert house.ask("GET", f"/approvals/{approval}", token=asking).json() == before
+        house.decide("approve", approval)
+        assert house.status(approval, token=asking)["status"] == "approved"
+
+
+def test_both_faces_at_once_show_one_queue_and_the_health_of_both(tmp_path: Path) -> None:
+    policy = POLICY.replace("compat: [sidclaw]", "compat: [agentgate, sidclaw]")
+    with open_sidclaw(tmp_path, policy) as house:
+        house.gateway.run(house.gateway.gate.submit(call("demo/write_note", "mailer"), attend=False))
+        here = house.ask("GET", "/approvals?status=pending", token=house.deciding).json()["data"]
+        there = house.gateway.get("/api/requests").json()
+        assert [one["tool"] for one in here] == ["demo/write_note"]
+        assert len(there) == 1
+        assert set(house.gateway.ask("GET", "/health", token=None).json()) == {"status", "timestamp"}
+        missing = house.gateway.get("/api/nowhere").json()["error"]
+        assert isinstance(missing, dict), "AgentGate's errors below /api/, SidClaw's below /api/v1/"
+        assert house.ask("GET", "/nowhere").json()["error"] == "not_found"

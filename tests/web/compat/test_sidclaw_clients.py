@@ -354,6 +354,7 @@ http.delete("/api/v1/webhooks/" + made["id"])
     finally:
         server.shutdown()
         server.server_close()
+    house.airlock("audit", "verify")
     payload = json.loads(body)
     assert payload["event"] == "approval.requested"
     assert payload["data"]["requested_operation"] == "send_parcel"

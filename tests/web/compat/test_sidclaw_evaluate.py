@@ -64,6 +64,8 @@ def test_what_no_policy_names_is_denied(house: SidClaws) -> None:
         {"target_integration": "x" * 300},
         {"data_classification": "secret"},
         {"context": []},
+        {"resource_scope": None},
+        {"operation": "   "},
     ],
 )
 def test_what_cannot_be_read_is_400(house: SidClaws, wrong: dict[str, Any]) -> None:
@@ -97,6 +99,27 @@ def test_the_risk_is_the_level_doubled_for_what_deletes_or_sends(
     assert risk_word(operation, classification) == risk
 
 
+def test_a_scope_may_be_empty_and_may_be_a_whole_shell_line(house: SidClaws) -> None:
+    for scope in ("", "echo a\n" * 1000, "  "):
+        answer = house.evaluate("bash.readonly", target_integration="crm", resource_scope=scope)
+        assert (answer.status, answer.json()["decision"]) == (200, "deny")
+
+
+@pytest.mark.parametrize("member", ["operation", "target_integration", "resource_scope", "agent_id"])
+def test_half_a_character_is_refused_and_never_a_failure(house: SidClaws, member: str) -> None:
+    body = json.dumps(
+        {
+            "agent_id": "mailer",
+            "operation": "x",
+            "target_integration": "gmail",
+            "resource_scope": "x",
+            "data_classification": "public",
+            member: "\ud800",
+        }
+    )
+    assert house.ask("POST", "/evaluate", body.encode()).status in {400, 404}
+
+
 def test_names_with_slashes_stay_within_their_segment(house: SidClaws) -> None:
     """An agent that calls its integration `crm/read_contact` does not become that tool."""
     for integration, operation in (("crm/read_contact", "x"), ("", "crm/read_contact"), ("..", "crm")):
@@ -126,7 +149,9 @@ def test_two_identical_evaluations_share_a_question_and_only_one_gets_the_yes(ho
     assert one != two
     waiting = house.ask("GET", "/approvals?status=pending", token=house.deciding).json()["data"]
     assert len([item for item in waiting if item["context_snapshot"] == {"n": "twins"}]) == 1
-    assert house.decide("approve", two).status == 200, "an id of either decides the question"
+    assert house.ask("GET", f"/approvals/{two}").json()["id"] == two
+    decided = house.decide("approve", two)
+    assert decided.json()["id"] == two, "an id of either decides the question"
     assert house.status(two)["status"] == "approved"
     assert house.status(two)["status"] == "approved", "a poll that is repeated hears the same"
     late = house.status(one)

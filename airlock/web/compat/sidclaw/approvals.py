@@ -39,7 +39,7 @@ from airlock.web.compat.sidclaw.shapes import (
     facts_of,
 )
 from airlock.web.compat.sidclaw.traceshapes import trace_shape
-from airlock.web.compat.sidclaw.words import FACE, STATUSES, STORED, status_word
+from airlock.web.compat.sidclaw.words import FACE, STATUSES, STORED, dashed, status_word
 from airlock.web.errors import JsonAnswer
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
@@ -122,6 +122,7 @@ async def show(asked: Asked) -> Response:
     return JsonAnswer(
         {
             **approval_shape(request, near, people=sees_all(asked.who, EVERY_APPROVAL)),
+            **_under(kept),
             "agent": {} if agent is None else agent_shape(agent),
             "trace": await trace_shape(services, kept),
         }
@@ -142,14 +143,20 @@ async def _decide(asked: Asked, *, approve: bool) -> Response:
     services, who = asked.services, asked.who
     name = text(asked.body, "approver_name", most=200, required=True).strip()
     note = text(asked.body, "decision_note", most=MOST_NOTE)
-    _, request = await found_question(services, str(asked.request.path_params["id"]))
+    kept, request = await found_question(services, str(asked.request.path_params["id"]))
     await check_name(services, who, name)
     if approve and request.status is Status.PENDING:
         await check_apart(services, who, request, name)
     resolution = Resolution(approve=approve, identity=who.identity, note=note)
     decided = await services.gate.resolve(request.id, resolution)
     await _remember(services, decided, name)
-    return JsonAnswer(approval_shape(decided, await around(services, [decided]), people=True))
+    shape = approval_shape(decided, await around(services, [decided]), people=True)
+    return JsonAnswer({**shape, **_under(kept)})
+
+
+def _under(kept: Kept) -> dict[str, str]:
+    """The id that was asked for: identical evaluations share a question, and each has an id."""
+    return {"id": dashed(kept.record.id), "trace_id": dashed(kept.record.id)}
 
 
 async def _remember(services: Services, request: ApprovalRequest, name: str) -> None:

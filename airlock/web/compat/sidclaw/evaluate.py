@@ -64,10 +64,17 @@ def evaluation(body: Any, agent: Agent) -> Evaluation:
         names=agent.names,
         operation=text(body, "operation", most=MOST_NAME, required=True),
         integration=text(body, "target_integration", most=MOST_NAME, required=True),
-        scope=text(body, "resource_scope", most=MOST_SCOPE, required=True),
+        scope=_scope(body),
         classification=classification,
         context=mapping(body, "context"),
     )
+
+
+def _scope(body: Any) -> str:
+    """What it reaches for: it has to be there, and may be empty, as a path can be."""
+    if not isinstance(body.get("resource_scope"), str):
+        raise UsageError(f"`resource_scope` must be text of at most {MOST_SCOPE} characters")
+    return text(body, "resource_scope", most=MOST_SCOPE)
 
 
 def policy_name(wanted: Evaluation) -> str:
@@ -178,7 +185,7 @@ BODY = {
         "agent_id": _NAME,
         "operation": _NAME,
         "target_integration": _NAME,
-        "resource_scope": {**_NAME, "maxLength": MOST_SCOPE},
+        "resource_scope": {"type": "string", "maxLength": MOST_SCOPE},
         "data_classification": {"type": "string", "enum": list(CLASSIFICATIONS)},
         "context": {"type": ["object", "null"]},
     },
