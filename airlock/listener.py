@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 class Listener(uvicorn.Server):
     """Prints one line with its address when it is ready; drains before it closes connections."""
 
-    def __init__(self, app: Any, *, host: str, port: int, drain: Drain) -> None:
+    def __init__(self, app: Any, *, listening: socket.socket, drain: Drain) -> None:
         self._drain = drain
-        self._socket = bound(host, port)
+        self._socket = listening
         config = uvicorn.Config(
             app,
             http="h11",  # httptools keeps blanks around header values, which must compare equal to the body
@@ -71,7 +71,7 @@ def bound(host: str, port: int) -> socket.socket:
         found.bind((host, port))
         found.listen(2048)
     except OSError as error:
-        cure = "another gateway may run there: name another with --port"
+        cure = "another gateway may run there: name another port with --port"
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error} ({cure})") from error
     found.setblocking(False)
     return found

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,10 @@ _KEPT: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """One running process of this user: which config and database it uses, for which agent, how."""
+    """One running process of this user: which config and database it uses, for which agent, how.
+
+    `address` is the URL at which a gateway listens.
+    """
 
     pid: int
     config: str
@@ -29,6 +32,7 @@ class Registration:
     agent: str
     road: str
     started_at: int
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,12 @@ class KnownDatabase:
 
 @contextlib.contextmanager
 def registered_process(
-    config: Config, *, road: str, agent: str = "", env: Mapping[str, str] | None = None
+    config: Config,
+    *,
+    road: str,
+    agent: str = "",
+    address: str = "",
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[Registration]:
     """Let people's commands find this process until the context ends, or the process does."""
     registration = Registration(
@@ -52,6 +61,7 @@ def registered_process(
         agent=agent,
         road=road,
         started_at=time.time_ns() // 1_000_000,
+        address=address,
     )
     folder = private_folder(state_dir(env) / "processes")
     path = folder / f"{registration.pid}-{os.urandom(4).hex()}.json"
@@ -110,8 +120,10 @@ def _living(path: Path) -> Registration | None:
         if _unlocked(descriptor):
             path.unlink(missing_ok=True)
             return None
-        return Registration(**json.loads(os.read(descriptor, 65536)))
-    except (OSError, ValueError, TypeError):
+        written = json.loads(os.read(descriptor, 65536))
+        known = {one.name for one in fields(Registration)}  # a newer process may say more of itself
+        return Registration(**{name: value for name, value in written.items() if name in known})
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
     finally:
         os.close(descriptor)

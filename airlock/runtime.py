@@ -120,7 +120,7 @@ async def open_store(config: Config) -> SQLiteStore:
 
 @contextlib.asynccontextmanager
 async def opened(
-    config: Config, *, road: str, agent: str = "", notify: bool = True
+    config: Config, *, road: str, agent: str = "", address: str = "", notify: bool = True
 ) -> AsyncIterator[Runtime]:
     """An opened Airlock for one road (`stdio`, `gateway`, `hook`, `cli`); closed whole on the way out."""
     from airlock.gate import Gate
@@ -138,7 +138,7 @@ async def opened(
             fingerprint_key=key,
             notifiers=make_notifiers(config) if notify else (),
         )
-        with state.registered_process(config, road=road, agent=agent):
+        with state.registered_process(config, road=road, agent=agent, address=address):
             try:
                 yield Runtime(config=config, policy=policy, store=store, gate=gate)
             finally:

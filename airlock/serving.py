@@ -9,6 +9,7 @@ import importlib
 import ipaddress
 import logging
 import math
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -118,16 +119,21 @@ async def serve_gateway(explicit: Path | None, *, host: str | None = None, port:
     host = host or config.server.host
     _check_exposure(config, host)
     _warn(config)
+    from airlock.listener import address, bound
+
     listeners: list[OnPolicy] = []
-    async with (
-        runtime.opened(config, road="gateway") as opened,
-        watched(opened, located, listeners),
-        beside(tend(opened, sweep=True)),
-    ):
-        return await _listen(opened, host, config.server.port if port is None else port, listeners)
+    with contextlib.closing(bound(host, config.server.port if port is None else port)) as listening:
+        async with (
+            runtime.opened(config, road="gateway", address=address(listening)) as opened,
+            watched(opened, located, listeners),
+            beside(tend(opened, sweep=True)),
+        ):
+            return await _listen(opened, host, listening, listeners)
 
 
-async def _listen(opened: runtime.Runtime, host: str, port: int, listeners: list[OnPolicy]) -> int:
+async def _listen(
+    opened: runtime.Runtime, host: str, listening: socket.socket, listeners: list[OnPolicy]
+) -> int:
     from airlock.listener import Listener
     from airlock.proxy.factory import make_upstream
     from airlock.proxy.front import McpApp
@@ -141,7 +147,7 @@ async def _listen(opened: runtime.Runtime, host: str, port: int, listeners: list
         await asyncio.gather(app.state.drain(), mcp.close())
 
     spare_collector()
-    await Listener(app, host=host, port=port, drain=drain).run_until_signalled()
+    await Listener(app, listening=listening, drain=drain).run_until_signalled()
     return 0
 
 
