@@ -48,7 +48,15 @@ class Scribe:
         """What the policy decided: `call.allowed`, `call.denied`, `request.used`; `more` joins the body."""
         rest = text_of(_rest(call, decision) | more) if more or call.parts else self._usual(call, decision)
         body = f'{{"args":{text_of(self.arguments(call, decision))},{rest[1:]}'
-        return self._draft(kind, body, call_id=call.id, agent=call.agent, tool=decision.tool or call.tool)
+        return Draft(
+            id=self._make_id(),
+            kind=kind,
+            at=self._clock(),
+            call_id=call.id,
+            agent=call.agent,
+            tool=decision.tool or call.tool,
+            body=body,
+        )
 
     def _usual(self, call: Call, decision: Decision) -> str:
         """The text of `_rest`, kept for calls of one session that are decided alike."""

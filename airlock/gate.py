@@ -146,11 +146,10 @@ class Gate(Counter):
 
     def _decide_now(self, call: Call, facts: Facts) -> Decision | None:
         """The decision, if it is one that takes nothing but an event; None otherwise."""
-        policy = self.policy
-        if call.overlay is not None or not policy.knows(call.agent) or policy.needs(call):
+        decision = self.policy.evaluate_plain(call, facts) if call.overlay is None else None
+        if decision is None or decision.effect is Effect.ASK or decision.terms.rates:
             return None
-        decision = policy.evaluate(call, facts)
-        return None if decision.effect is Effect.ASK or decision.terms.rates else decision
+        return decision
 
     def _verdict(self, call: Call, decision: Decision) -> Proceed | Refuse:
         allowed = decision.effect is Effect.ALLOW

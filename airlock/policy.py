@@ -109,7 +109,17 @@ class Policy:
         if call.parts:
             used: dict[str, int] = {}
             return self._decide([find(s, frame, used) for s, frame in self.frames(call, facts)])
+        return self._alone(self._selector.of(call), call, facts)
+
+    def evaluate_plain(self, call: Call, facts: Facts) -> Decision | None:
+        """`evaluate` for an agent that it knows and one thing that needs no facts but the time; else None."""
+        if call.parts or call.principal.name not in self._agents:
+            return None
         selection = self._selector.of(call)
+        return None if selection.needy(call.arguments) else self._alone(selection, call, facts)
+
+    def _alone(self, selection: Selection, call: Call, facts: Facts) -> Decision:
+        """The decision on a call without parts; the same matches give the same decision, made once."""
         if selection.plain:
             decision = selection.decisions.get(())
             if decision is None:

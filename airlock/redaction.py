@@ -18,6 +18,7 @@ _REFERENCES = frozenset(
 """Words beside which a secret's word means a measure or a reference: `primary_key`, `token_count`."""
 
 _MAX_NAMES = 4096
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 class Redactor:
@@ -52,7 +53,15 @@ class Redactor:
 
     def redact(self, arguments: Mapping[str, Any], paths: frozenset[str] = frozenset()) -> dict[str, Any]:
         """A copy with secret fields masked, and whatever stands at `paths` (`a.b`, `a[*].b`) as well."""
-        return {name: self._field(name, value, name, paths) for name, value in arguments.items()}
+        if paths:
+            return {name: self._field(name, value, name, paths) for name, value in arguments.items()}
+        known = self._known.get
+        return {
+            name: value
+            if type(value) in _PLAIN and known(name) is False  # the usual argument, without a call
+            else self._field(name, value, name, paths)
+            for name, value in arguments.items()
+        }
 
     def _field(self, name: str, value: Any, path: str, paths: frozenset[str]) -> Any:
         hides = value is not None and value != "" and (self.secret(name) or path in paths)

@@ -16,6 +16,7 @@ MAX_TEXT = 1_000_000
 MAX_PROGRAM = 4_000
 """A pattern whose compiled program is larger is refused at load."""
 
+_NOTHING: frozenset[str] = frozenset()
 TOO_LONG = f"is longer than {MAX_TEXT:,} characters"
 
 
@@ -103,8 +104,9 @@ class PatternSet:
                 return "is not valid Unicode"
             if len(patterns) not in numbers:
                 return "needs more memory than the expression engine has"
-            hits += [patterns[number] for number in numbers if number < len(patterns)]
-        return frozenset(hits)
+            if len(numbers) > 1:
+                hits += [patterns[number] for number in numbers if number < len(patterns)]
+        return frozenset(hits) if hits else _NOTHING
 
 
 def _sets(patterns: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:

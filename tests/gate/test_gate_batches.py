@@ -140,7 +140,7 @@ async def test_one_call_that_cannot_be_written_down_does_not_take_the_others_wit
 
 async def test_a_defect_on_the_fast_path_leaves_the_calls_to_submit(tmp_path: Path) -> None:
     class Broken(Policy):
-        def evaluate(self, call: Call, facts: Facts) -> Any:
+        def evaluate_plain(self, call: Call, facts: Facts) -> Any:
             raise RuntimeError("a defect")
 
     async with open_gate(tmp_path) as gate:
