@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -138,15 +138,16 @@ class Calls:
         else:
             self._judge([errand])
 
-    def gather(self) -> None:
-        """The calls that begin from now on wait for `judge`."""
-        self._gathered = []
-
-    def judge(self) -> None:
-        """Judge what was gathered, in order, and record it as one."""
-        errands, self._gathered = self._gathered, None
-        if errands:
-            self._judge(errands)
+    def together(self, receive: Callable[[JsonObject], None], frames: Iterable[JsonObject]) -> None:
+        """The calls that these frames begin are judged at the end, in order, and recorded as one."""
+        errands = self._gathered = list[Errand]()
+        try:
+            for frame in frames:
+                receive(frame)
+        finally:
+            self._gathered = None
+            if errands:
+                self._judge(errands)
 
     def _judge(self, errands: Sequence[Errand]) -> None:
         verdicts = self._gate.submit_all_now([errand.call for errand in errands])

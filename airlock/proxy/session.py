@@ -103,12 +103,7 @@ class Session:
 
     def receive_all(self, frames: Iterable[JsonObject]) -> None:
         """Messages that came together: their calls are judged and recorded together, too."""
-        self._calls.gather()
-        try:
-            for frame in frames:
-                self.receive(frame)
-        finally:
-            self._calls.judge()
+        self._calls.together(self.receive, frames)
 
     def receive(self, frame: JsonObject, send: Send | None = None) -> None:
         """One message of the client. `send` takes what belongs to this very request, if that differs."""
