@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 POLL_S = 0.1
 PAGE = 500
-AT_ONCE = 8
 LEASE_MS = 60_000
 CURSOR = "courier"
 TOLD = {
@@ -53,6 +52,7 @@ class Courier:
         self._stamp: int | None = None
         self._next_due: int | None = 0
         self._failed = False
+        self._rounds: dict[str, asyncio.Task[None]] = {}
 
     def start(self) -> None:
         """Begin, if there is a face, and a running loop to begin on."""
@@ -61,9 +61,10 @@ class Courier:
 
     async def close(self) -> None:
         """End. What was not delivered yet stays in the queue."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        running = [task for task in (self._task, *self._rounds.values()) if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:
@@ -155,18 +156,34 @@ class Courier:
     # -- delivering ----------------------------------------------------------------------------------
 
     async def _deliver(self) -> int | None:
-        """Send all that is due; when the next is, None when nothing waits."""
-        soon = [due for face in self._faces if (due := await self._deliver_for(face)) is not None]
+        """See to all that is due, each webhook by itself; when the next is due, None when nothing waits."""
+        soon: list[int] = []
+        for face in self._faces:
+            wanted = RecordFilter(kind=DELIVERY, face=face, due_by=2**62, limit=PAGE)
+            now = self._services.clock()
+            for one in await self._records.find_records(wanted):
+                if one.due_at > now:
+                    soon.append(one.due_at)
+                    break
+                if one.link not in self._rounds:
+                    self._rounds[one.link] = asyncio.create_task(self._serve(face, one.link))
         return min(soon, default=None)
 
-    async def _deliver_for(self, face: str) -> int | None:
-        while True:
-            wanted = RecordFilter(kind=DELIVERY, face=face, due_by=2**62, limit=AT_ONCE)
-            waiting = await self._records.find_records(wanted)
-            due = [one for one in waiting if one.due_at <= self._services.clock()]
-            if not due:
-                return int(waiting[0].due_at) if waiting else None
-            await asyncio.gather(*(self.attempt(one) for one in due))
+    async def _serve(self, face: str, webhook: str) -> None:
+        """Deliver to one webhook what is due, in its order: one that is slow keeps no other waiting."""
+        try:
+            while True:
+                now = self._services.clock()
+                wanted = RecordFilter(kind=DELIVERY, face=face, links=(webhook,), due_by=now, limit=1)
+                due = await self._records.find_records(wanted)
+                if not due:
+                    return
+                await self.attempt(due[0])
+        except StoreError as error:
+            log.warning("webhooks cannot be delivered: %s", error)
+        finally:
+            del self._rounds[webhook]
+            self._next_due = 0
 
     async def attempt(self, delivery: Record) -> Record:
         """One attempt; the row as it is afterwards, or as it was when somebody else is at it."""

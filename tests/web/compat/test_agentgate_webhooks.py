@@ -206,6 +206,18 @@ def test_a_name_that_leads_to_a_private_address_is_refused_when_it_is_connected_
     assert receiver.received == []
 
 
+def test_a_receiver_that_hangs_keeps_no_other_waiting(gate: AgentGate, receiver: Receiver) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        slow = register(gate, f"http://127.0.0.1:{port}/in", "request.created")
+        register(gate, receiver.url, "request.created")
+        for _ in range(3):
+            gate.request("crowd")
+        receiver.wait(3)
+        gate.gateway.until(lambda: sorted(row["attempts"] for row in log_of(gate, slow)) == [0, 0, 1])
+        assert {row["status"] for row in log_of(gate, slow)} == {"pending"}
+
+
 def test_the_secret_is_not_in_the_database(gate: AgentGate, receiver: Receiver, tmp_path: Path) -> None:
     register(gate, receiver.url, "request.created", secret="very-secret-signing-text")
     copy = tmp_path / "copy.db"

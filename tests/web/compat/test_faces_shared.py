@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,7 @@ from airlock.web.compat.sealing import seal, unseal
 from airlock.web.errors import HttpError
 from airlock.web.services import Services
 from tests.support.gates import Timekeeper, call, open_gate
+from tests.support.gateways import SECRET, open_gateway
 
 pytestmark = pytest.mark.anyio
 
@@ -100,6 +102,18 @@ async def test_an_api_is_served_only_where_the_config_says_so(tmp_path: Path) ->
         assert app.state.services.faces == ()
         assert not any(getattr(route, "path", "").startswith("/api/") for route in app.routes)
         await app.state.drain()
+
+
+async def shown_agent(scope: Any, _: Any, send: Any) -> None:
+    """Answers with the agent that a request speaks for."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": scope["airlock.principal"].name.encode()})
+
+
+def test_the_agent_that_an_api_brings_does_not_count_where_there_is_only_one(tmp_path: Path) -> None:
+    text = f"server: {{api_secret: {SECRET}}}\ncompat: [agentgate]\nagents: {{solo: {{}}}}"
+    with open_gateway(tmp_path, text, mcp_app=shown_agent) as gateway:
+        assert gateway.post("/mcp", {}).body == b"solo"
 
 
 def test_an_api_that_this_version_lacks_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
