@@ -69,7 +69,8 @@ class Endpoint:
             return None
         sent = (self._face.credentials if self._face else authorization)(request.headers)
         credential = await services.authenticator.identify(sent, address_of(request.scope))
-        if credential is None and not (public and not sent):
+        # AgentGate's clients send their key even where none is needed: there a wrong one is as good as none.
+        if credential is None and not (public and (not sent or services.faces)):
             services.metrics.unauthorized()
             raise HttpError(401, "Unauthorized", headers={"WWW-Authenticate": 'Bearer realm="airlock"'})
         return credential

@@ -42,6 +42,11 @@ def test_health_with_a_key_of_this_api_answers_too(gate: AgentGate) -> None:
     assert (answer.status, answer.json()["status"]) == (200, "ok")
 
 
+def test_health_does_not_mind_a_key_that_is_wrong(gate: AgentGate) -> None:
+    answer = gate.gateway.get("/health", token="agk_" + "x" * 43)
+    assert (answer.status, answer.json().keys()) == (200, {"status", "timestamp"})
+
+
 def test_health_tells_the_people_all_of_it(gate: AgentGate) -> None:
     answer = gate.ask("GET", "/health", by="secret")
     assert {"status", "timestamp", "uptime", "pending_hitl", "version"} <= answer.json().keys()
