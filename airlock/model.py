@@ -139,7 +139,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateUse:
-    """One use of a limited rule: the store refuses the use that would make more than `limit` in `window_ms`."""
+    """One use of a limited rule: the store refuses one that would make more than `limit` in `window_ms`."""
 
     scope: str
     limit: int
@@ -325,7 +325,7 @@ class Controls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proceed:
-    """The call may run, with exactly `call.arguments`. Only the gate makes one, after its event is committed."""
+    """The call may run, with exactly `call.arguments`. The gate alone makes one, once its event is committed."""
 
     call: Call
     decision: Decision
