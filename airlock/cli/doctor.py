@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from airlock import state
-from airlock.cli import findings, roads
+from airlock.cli import findings, hooktrial, roads
+from airlock.cli.doors import Doors
 from airlock.cli.exits import Exit
 from airlock.cli.findings import Finding, Level, note, ok, wrong
 from airlock.cli.frame import Command, Frame, here, wait_for
@@ -147,11 +148,16 @@ async def _tried(
     inventory = await describe_tools(config)
     for finding in findings.servers(inventory):
         yield finding
-    agents = [agent] if agent else sorted(config.agents)
+    doors = Doors(config, policy, inventory, granted)
+    agents = [agent] if agent else doors.agents
+    addresses = findings.gateways(config)
     try:
-        async for finding in roads.stdio(config, policy, agents, inventory, granted):
+        async for finding in roads.stdio(config, doors, agents):
             yield finding
-        async for finding in roads.hooks(config, policy, project):
+        for address in addresses:
+            async for finding in roads.gateway(config, doors, agents, roads.reachable(address)):
+                yield finding
+        async for finding in hooktrial.hooks(doors, project, addresses):
             yield finding
     except (AirlockError, OSError) as error:
         yield wrong("replay", f"cannot be tried: {bounded(str(error), 300)}")

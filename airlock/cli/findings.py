@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from airlock import state
 from airlock.cli import pins
+from airlock.cli.hookfiles import Hook, every_hook, settings_of
 from airlock.cli.hosts import HOSTS, sections_of
-from airlock.cli.splice import read_json
 from airlock.config import Config
 from airlock.errors import UsageError
 from airlock.ids import now_ms
@@ -182,86 +182,49 @@ def bypasses(project: Path) -> Iterator[Finding]:
         yield ok("clients", "no client starts a server past Airlock, as far as their files say")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hook:
-    """One hook of Claude Code's settings that asks Airlock."""
-
-    file: Path
-    event: str
-    entry: Mapping[str, Any]
-
-    @property
-    def command(self) -> str:
-        """The shell line of a command hook."""
-        return str(self.entry.get("command") or "")
-
-    @property
-    def url(self) -> str:
-        """The address of an http hook."""
-        return str(self.entry.get("url") or "")
-
-
-def claude_settings(project: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """Claude Code's settings files that are there and can be read."""
-    home = Path(os.environ.get("HOME") or Path.home())
-    for file in (
-        project / ".claude" / "settings.json",
-        project / ".claude" / "settings.local.json",
-        home / ".claude" / "settings.json",
-    ):
-        if file.is_file():
-            try:
-                yield file, read_json(file.read_text(encoding="utf-8"))
-            except (OSError, ValueError, UsageError):
-                yield file, {"unreadable": True}
-
-
-def airlock_hooks(project: Path) -> Iterator[Hook]:
-    """Every hook in Claude Code's settings that asks Airlock."""
-    for file, settings in claude_settings(project):
-        hooks = settings.get("hooks")
-        for event, groups in hooks.items() if isinstance(hooks, Mapping) else ():
-            for group in groups if isinstance(groups, list) else ():
-                entries = group.get("hooks") if isinstance(group, Mapping) else None
-                for entry in entries if isinstance(entries, list) else ():
-                    hook = Hook(
-                        file=file, event=str(event), entry=entry if isinstance(entry, Mapping) else {}
-                    )
-                    if "airlock hook" in hook.command or "/hook" in hook.url:
-                        yield hook
-
-
 def hooks(project: Path) -> Iterator[Finding]:
     """Hooks that would let a call through when they fail, and settings that switch them off."""
-    found = list(airlock_hooks(project))
-    for file, settings in claude_settings(project):
-        if settings.get("unreadable"):
-            yield wrong("hooks", f"`{file}` cannot be read: Claude Code may ignore the hooks in it")
-        if settings.get("disableAllHooks") is True:
-            yield wrong("hooks", f"`{file}` switches all hooks off", "remove `disableAllHooks`")
-        mode = settings.get("permissions")
-        if isinstance(mode, Mapping) and mode.get("defaultMode") == "bypassPermissions" and not found:
-            yield wrong(
-                "hooks", f"`{file}` lets Claude Code run its own tools unasked, and no hook asks Airlock"
-            )
+    found = [hook for hook in every_hook(project) if hook.decides]
+    own = any(hook.client == "claude-code" for hook in found)
+    for file, settings in settings_of("claude-code", project):
+        yield from _settings(file, settings, hooked=own)
     for hook in found:
-        yield from _hook(hook)
-    if not found:
+        yield _hook(hook)
+    if not own:
         text = "no hook: Claude Code's own tools (Bash, Edit, WebFetch …) are not judged by Airlock"
-        yield note("hooks", text, "docs/hook.md says how to add one")
+        yield note("hooks", text, "airlock init --claude-code --connect --write-client")
 
 
-def _hook(hook: Hook) -> Iterator[Finding]:
+def _settings(file: Path, settings: Mapping[str, Any] | None, *, hooked: bool) -> Iterator[Finding]:
+    if settings is None:
+        yield wrong("hooks", f"`{file}` cannot be read: Claude Code may ignore the hooks in it")
+        return
+    if settings.get("disableAllHooks") is True:
+        yield wrong("hooks", f"`{file}` switches all hooks off", "remove `disableAllHooks`")
+    mode = settings.get("permissions")
+    if isinstance(mode, Mapping) and mode.get("defaultMode") == "bypassPermissions" and not hooked:
+        yield wrong("hooks", f"`{file}` lets Claude Code run its own tools unasked, and no hook asks Airlock")
+
+
+def _hook(hook: Hook) -> Finding:
+    """Whether a hook that fails stops the call; each client has its own way to be told so."""
     where = f"{hook.event} in `{hook.file}`"
-    if hook.entry.get("onFailure") != "block":
+    ends = "exit 2" in hook.command
+    closed = {
+        "claude-code": hook.entry.get("onFailure") == "block",
+        "cursor": bool(hook.entry.get("failClosed")),
+    }
+    if not closed.get(hook.client, ends):
+        cures = {
+            "claude-code": 'add `"onFailure": "block"` to it (Claude Code 2.1.296 or newer)',
+            "cursor": 'add `"failClosed": true` to it',
+        }
         text = f"the hook of {where} lets the call through when it fails"
-        yield wrong("hooks", text, 'add `"onFailure": "block"` to it (Claude Code 2.1.296 or newer)')
-    elif hook.command and "exit 2" not in hook.command:
-        yield note(
-            "hooks", f"the hook of {where} does not end in `|| exit 2`: older versions would fail open"
-        )
-    else:
-        yield ok("hooks", f"the hook of {where} blocks when it fails")
+        return wrong("hooks", text, cures.get(hook.client, "end its command with `|| exit 2`"))
+    if hook.command and not ends:
+        text = f"the hook of {where} does not end in `|| exit 2`: older versions would fail open"
+        return note("hooks", text, "end its command with `|| exit 2`")
+    return ok("hooks", f"the hook of {where} blocks when it fails")
 
 
 def processes(config: Config) -> Iterator[Finding]:
@@ -276,6 +239,12 @@ def processes(config: Config) -> Iterator[Finding]:
             text = f"process {one.pid} ({one.road} {bounded(one.agent, 60)}) is older than this Airlock"
             yield note("processes", text, "restart the client that started it")
     yield ok("processes", f"{len(running)} more processes of yours use this database")
+
+
+def gateways(config: Config) -> tuple[str, ...]:
+    """Where the gateways of this config listen that run now."""
+    running = (one for one in state.registered() if one.road == "gateway" and one.config == str(config.file))
+    return tuple(one.address for one in running if one.address)
 
 
 def shape(finding: Finding) -> dict[str, Any]:

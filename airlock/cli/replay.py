@@ -197,6 +197,11 @@ def text_of_result(frame: JsonObject) -> str:
     return "\n".join(str(one.get("text", "")) for one in content if isinstance(one, dict))
 
 
+def is_waiting(progress: JsonObject) -> bool:
+    """True when this progress tells of a person who is waited for, and is not the tool's own."""
+    return "airlock approve" in str(progress.get("message"))
+
+
 def ran(frame: JsonObject) -> bool:
     """True when the call was let through: anything but a refusal that is recognisably one."""
     if "error" in frame:

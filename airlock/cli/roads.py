@@ -1,4 +1,4 @@
-"""`doctor` tries the door: a client that is not ours asks for what must not happen, by each road.
+"""`doctor` tries the doors: a client that is not ours asks for what must not happen, by each road.
 
 Nothing here can do harm if a door is open: the names are made up, and the arguments fit no tool.
 """
@@ -6,198 +6,159 @@ Nothing here can do harm if a door is open: the names are made up, and the argum
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import shlex
 from collections.abc import AsyncIterator, Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol, TypeAlias
 
-from airlock.cli.findings import PROBE_TOOL, Finding, Hook, airlock_hooks, note, ok, wrong
+from airlock.cli import overhttp
+from airlock.cli.doors import PROBE, Doors
+from airlock.cli.findings import PROBE_TOOL, Finding, ok, wrong
 from airlock.cli.init import own_command
-from airlock.cli.replay import Client, connected, ran, text_of_result
+from airlock.cli.replay import Client, connected, is_waiting, ran, text_of_result
 from airlock.config import Config
-from airlock.errors import AirlockError
-from airlock.ids import make_id, now_ms
-from airlock.model import Call, Effect, JsonObject, Kind, Origin, Principal
+from airlock.errors import AirlockError, UpstreamError
+from airlock.model import JsonObject
 from airlock.visible import bounded
 
-if TYPE_CHECKING:
-    from airlock.inventory import Inventory
-    from airlock.policy import Policy
-
-PROBE = {"airlock_doctor": "this call must not run"}
-FORBIDDEN_COMMAND = "airlock-doctor-forbidden-command --now"
 ASK_SECONDS = 15.0
-HOOK_SECONDS = 30.0
+REPORT = "do not use this set-up; report it"
 
 
-async def stdio(
-    config: Config, policy: Policy, agents: Iterable[str], inventory: list[Inventory], granted: frozenset[str]
-) -> AsyncIterator[Finding]:
+class Road(Protocol):
+    """One connection of one agent to its tools."""
+
+    async def listed(self) -> set[str]:
+        """The wire names of the tools that it shows."""
+        ...
+
+    async def call(self, name: str) -> JsonObject | None:
+        """The response frame of a call with the probe's arguments; None once it waits, and was given up."""
+        ...
+
+
+_Opened: TypeAlias = AbstractAsyncContextManager[Road]
+
+
+async def stdio(config: Config, doors: Doors, agents: Iterable[str]) -> AsyncIterator[Finding]:
     """Each agent's `airlock stdio`, as its client starts it."""
     for agent in agents:
-        words = [*own_command(), "stdio", "--agent", agent, "--config", str(config.file)]
-        try:
-            async with connected(words, env=dict(os.environ)) as client:
-                await client.initialize()
-                listed = {str(tool.get("name")) for tool in await client.tools()}
-                async for finding in _tried(
-                    client, agent, listed, _Doors(config, policy, agent, inventory, granted)
-                ):
-                    yield finding
-        except AirlockError as error:
-            yield wrong("replay", f"{agent} over stdio: {bounded(str(error), 300)}")
+        async for finding in _travelled(_over_stdio(config, agent), f"{agent} over stdio", agent, doors):
+            yield finding
 
 
-class _Doors:
-    """Which calls must be stopped for one agent."""
-
-    def __init__(
-        self, config: Config, policy: Policy, agent: str, inventory: list[Inventory], granted: frozenset[str]
-    ) -> None:
-        self._config = config
-        self._policy = policy
-        self._agent = agent
-        self._granted = granted
-        self._tools = [(one.provider, str(tool.get("name"))) for one in inventory for tool in one.tools]
-
-    def hidden(self) -> str:
-        """The wire name of a tool that is denied whatever the arguments."""
-        for provider, name in self._tools:
-            if self._policy.listing(self._agent, Kind.TOOL, provider, name) is None:
-                return f"{provider}__{name}"
-        return ""
-
-    def asked(self, listed: set[str]) -> str:
-        """The wire name of a listed tool that must ask with the probe's arguments."""
-        for provider, name in self._tools:
-            wire = f"{provider}__{name}"
-            asks = wire in listed and f"{provider}/{name}" not in self._granted
-            if asks and self.effect(provider, name, PROBE) is Effect.ASK:
-                return wire
-        return ""
-
-    def effect(self, provider: str, name: str, arguments: JsonObject) -> Effect:
-        """What the policy says of such a call; ALLOW when it cannot be told without the database."""
-        from airlock.policy import Facts
-
-        call = Call(
-            id=make_id(),
-            principal=Principal(name=self._agent, identity=f"agent:{self._agent}"),
-            provider=provider,
-            name=name,
-            arguments=arguments,
-            origin=Origin(workspace=self._config.workspace),
-        )
-        if self._policy.needs(call):
-            return Effect.ALLOW
-        return self._policy.evaluate(call, Facts(now=now_ms())).effect
+async def gateway(
+    config: Config, doors: Doors, agents: Iterable[str], address: str
+) -> AsyncIterator[Finding]:
+    """Each agent's MCP endpoint at a gateway that runs, and the door to deciding."""
+    if config.server.api_secret is not None:
+        yield await asyncio.to_thread(_deciding, address)
+    for agent in agents:
+        opened = _over_http(config, agent, address)
+        async for finding in _travelled(opened, f"{agent} over {address}", agent, doors):
+            yield finding
 
 
-async def _tried(client: Client, agent: str, listed: set[str], doors: _Doors) -> AsyncIterator[Finding]:
-    yield _stopped(agent, "an unknown tool", await client.call(PROBE_TOOL, PROBE).result())
-    hidden = doors.hidden()
-    if hidden:
-        yield _stopped(agent, f"the forbidden tool `{hidden}`", await client.call(hidden, PROBE).result())
-    asked = doors.asked(listed)
-    if asked:
-        yield await _held(client, agent, asked)
+async def _travelled(opened: _Opened, where: str, agent: str, doors: Doors) -> AsyncIterator[Finding]:
+    try:
+        async with opened as road:
+            listed = await road.listed()
+            yield _stopped(where, "an unknown tool", await road.call(PROBE_TOOL))
+            hidden = doors.hidden(agent)
+            if hidden:
+                yield _stopped(where, f"the forbidden tool `{hidden}`", await road.call(hidden))
+            asked = doors.asked(agent, listed)
+            if asked:
+                yield _held(where, asked, await road.call(asked))
+    except AirlockError as error:
+        yield wrong("replay", f"{where}: {bounded(str(error), 300)}")
 
 
-def _stopped(agent: str, what: str, answer: JsonObject) -> Finding:
+def _stopped(where: str, what: str, answer: JsonObject | None) -> Finding:
+    if answer is None:
+        return wrong("replay", f"{where}: {what} was not refused: it waits for a person", REPORT)
     if ran(answer):
-        return wrong(
-            "replay", f"{agent} over stdio: {what} was let through", "do not use this set-up; report it"
-        )
-    return ok("replay", f"{agent} over stdio: {what} was stopped ({bounded(text_of_result(answer), 120)})")
+        return wrong("replay", f"{where}: {what} was let through", REPORT)
+    return ok("replay", f"{where}: {what} was stopped ({bounded(text_of_result(answer), 120)})")
 
 
-async def _held(client: Client, agent: str, tool: str) -> Finding:
-    """A tool that must ask: held without an approval, and given up before anybody answers."""
-    waits = asyncio.Event()
-    pending = client.call(tool, PROBE, lambda _: waits.set())
-    answered = asyncio.ensure_future(pending.result(ASK_SECONDS))
-    waiting = asyncio.ensure_future(waits.wait())
-    await asyncio.wait({answered, waiting}, timeout=ASK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    if answered.done() and answered.exception() is None:
-        return _stopped(agent, f"`{tool}` without an approval", answered.result())
-    pending.cancel()
-    answered.cancel()
-    await asyncio.gather(answered, waiting, return_exceptions=True)
-    return ok("replay", f"{agent} over stdio: `{tool}` did not run without an approval")
+def _held(where: str, tool: str, answer: JsonObject | None) -> Finding:
+    if answer is None:
+        return ok("replay", f"{where}: `{tool}` did not run without an approval")
+    return _stopped(where, f"`{tool}` without an approval", answer)
 
 
-async def hooks(config: Config, policy: Policy, project: Path) -> AsyncIterator[Finding]:
-    """Each hook of Claude Code that starts `airlock hook`: fed a command that no rule allows."""
-    for hook in airlock_hooks(project):
-        if hook.event != "PreToolUse":
-            continue
-        words = _words(hook)
-        where = f"hook in `{hook.file}`"
-        agent = _option(words, "--agent") or "claude-code"
-        doors = _Doors(config, policy, agent, [], frozenset())
-        effect = doors.effect("bash", "airlock-doctor-forbidden-command", {"command": FORBIDDEN_COMMAND})
-        if not words:
-            yield note("replay", f"{where}: only hooks that start `airlock hook` are tried")
-        elif effect is not Effect.DENY:
-            yield note("replay", f"{where}: not tried, the policy would {effect} any command for {agent}")
-        else:
-            yield await _hooked(words, project, where)
+# Over stdio
 
 
-def _words(hook: Hook) -> list[str]:
-    """The options of `airlock hook` in the line, for us to run without a shell; [] if it is another."""
+class _StdioRoad:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def listed(self) -> set[str]:
+        await self._client.initialize()
+        return {str(tool.get("name")) for tool in await self._client.tools()}
+
+    async def call(self, name: str) -> JsonObject | None:
+        waits = asyncio.Event()
+        pending = self._client.call(name, PROBE, lambda told: waits.set() if is_waiting(told) else None)
+        answered = asyncio.ensure_future(pending.result(ASK_SECONDS))
+        waiting = asyncio.ensure_future(waits.wait())
+        await asyncio.wait({answered, waiting}, timeout=ASK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if not waits.is_set():
+            return await answered
+        pending.cancel()
+        answered.cancel()
+        await asyncio.gather(answered, waiting, return_exceptions=True)
+        return None
+
+
+@asynccontextmanager
+async def _over_stdio(config: Config, agent: str) -> AsyncIterator[Road]:
+    words = [*own_command(), "stdio", "--agent", agent, "--config", str(config.file)]
+    async with connected(words, env=dict(os.environ)) as client:
+        yield _StdioRoad(client)
+
+
+# Through a gateway
+
+
+class _HttpRoad:
+    def __init__(self, client: overhttp.McpClient) -> None:
+        self._client = client
+
+    async def listed(self) -> set[str]:
+        await asyncio.to_thread(self._client.initialize)
+        return {str(tool.get("name")) for tool in await asyncio.to_thread(self._client.tools)}
+
+    async def call(self, name: str) -> JsonObject | None:
+        return await asyncio.to_thread(self._client.call, name, PROBE)
+
+
+@asynccontextmanager
+async def _over_http(config: Config, agent: str, address: str) -> AsyncIterator[Road]:
+    own = config.agents[agent].token
+    token = own or config.server.api_secret
+    client = overhttp.McpClient(f"{address}/agents/{agent}/mcp", token.reveal() if token else "")
     try:
-        words = shlex.split(hook.command.partition("||")[0])
-    except ValueError:
-        return []
-    if len(words) < 2 or Path(words[0]).name != "airlock" or words[1] != "hook":
-        return []
-    return words[2:] if not any(mark in hook.command.partition("||")[0] for mark in "|&;<>$`") else []
+        yield _HttpRoad(client)
+    finally:
+        await asyncio.to_thread(client.close)
 
 
-def _option(words: list[str], name: str) -> str:
-    place = words.index(name) + 1 if name in words else 0
-    return words[place] if 0 < place < len(words) else ""
-
-
-async def _hooked(words: list[str], project: Path, where: str) -> Finding:
-    payload = {
-        "hook_event_name": "PreToolUse",
-        "session_id": "airlock-doctor",
-        "cwd": str(project),
-        "tool_name": "Bash",
-        "tool_input": {"command": FORBIDDEN_COMMAND},
-        "tool_use_id": f"toolu_{make_id()}",
-    }
-    process = await asyncio.create_subprocess_exec(
-        *own_command(),
-        "hook",
-        *words,
-        cwd=project,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+def _deciding(address: str) -> Finding:
+    """Nobody decides without a credential."""
     try:
-        async with asyncio.timeout(HOOK_SECONDS):
-            out, _ = await process.communicate(json.dumps(payload).encode())
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        return wrong("replay", f"{where}: no answer within {HOOK_SECONDS:g}s")
-    if process.returncode == 2 or _denies(out):
-        return ok("replay", f"{where}: a forbidden command was stopped")
-    return wrong(
-        "replay", f"{where}: a forbidden command was let through", "do not use this set-up; report it"
-    )
+        answer = overhttp.post(f"{address}/hitl/approve/{PROBE_TOOL}", {}, {})
+    except UpstreamError as error:
+        return wrong("replay", f"the gateway at {address} does not answer: {bounded(str(error), 200)}")
+    if answer.status != 401:
+        text = f"{address}: deciding without a credential was not refused (status {answer.status})"
+        return wrong("replay", text, REPORT)
+    return ok("replay", f"{address}: deciding without a credential was refused")
 
 
-def _denies(out: bytes) -> bool:
-    try:
-        answer = json.loads(out)
-        return bool(answer["hookSpecificOutput"]["permissionDecision"] == "deny")
-    except (ValueError, KeyError, TypeError):
-        return False
+def reachable(address: str) -> str:
+    """The address at which this machine reaches a gateway that listens on all of them."""
+    return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from airlock.cli.hooktrial import denies
 from airlock.cli.replay import connected, ran, text_of_result
-from airlock.cli.roads import _denies
 from airlock.errors import UpstreamError
 from tests.support.terminal import Terminal
 
@@ -173,9 +173,9 @@ async def test_only_a_recognisable_refusal_counts_as_stopped(frame: dict[str, An
 
 
 async def test_only_a_well_formed_deny_of_a_hook_counts_as_stopped() -> None:
-    assert _denies(b'{"hookSpecificOutput": {"permissionDecision": "deny"}}')
+    assert denies(b'{"hookSpecificOutput": {"permissionDecision": "deny"}}')
     for out in (b"", b"{}", b"nonsense", b'{"hookSpecificOutput": {"permissionDecision": "ask"}}', b"[]"):
-        assert not _denies(out)
+        assert not denies(out)
 
 
 async def test_a_command_that_is_no_server_is_an_error_and_no_hang() -> None:
