@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import importlib
 import ipaddress
 import logging
 import math
@@ -21,6 +20,7 @@ from airlock import runtime, state
 from airlock.config import Config
 from airlock.errors import AirlockError, StoreError, UsageError
 from airlock.ids import now_ms
+from airlock.loading import load
 from airlock.policy import Policy
 from airlock.reload import Waiting, Watcher
 
@@ -104,12 +104,11 @@ def _load_the_rest(config: Config) -> None:
     if any(one.permission_tool for one in config.agents.values()):
         names += LATER_FOR_HOOKS
 
-    def load() -> None:
-        for name in names:
-            importlib.import_module(name)
+    def rest() -> None:
+        load(names)
         log.debug("everything that may be needed is loaded")
 
-    threading.Thread(target=load, name="airlock-loads").start()
+    threading.Thread(target=rest, name="airlock-loads").start()
 
 
 async def serve_gateway(explicit: Path | None, *, host: str | None = None, port: int | None = None) -> int:

@@ -7,7 +7,6 @@ together. Its cancel scopes must be entered and left in one task, so each connec
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 from contextlib import AsyncExitStack
 from functools import partial
@@ -17,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 from airlock.canonical import encode
 from airlock.config import ProviderConfig
 from airlock.errors import UpstreamError, WireError
+from airlock.loading import load
 from airlock.model import JsonObject
 from airlock.proxy.connect import Agreement
 from airlock.proxy.eras import MODERN_VERSIONS, VERSION
@@ -237,7 +237,6 @@ def _cure(status: str) -> str:
 
 
 def _load() -> None:
-    for name in MODULES:
-        importlib.import_module(name)
+    load(MODULES)
     for name in ("mcp", "httpx2", "httpcore2"):  # at lower levels they write session ids and URLs
         logging.getLogger(name).setLevel(logging.WARNING)
