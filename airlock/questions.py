@@ -67,7 +67,7 @@ def identify(key: bytes, call: Call, *, arguments: bool = True) -> str:
     }
     if arguments:
         facts["arguments"] = dict(call.arguments)
-        if call.origin.road == "hook":
+        if call.origin.road == "hook" or call.parts:
             facts["cwd"] = call.origin.cwd
     elif call.parts:
         # A shell line is named by its first part; a yes for any arguments is for just these tools.

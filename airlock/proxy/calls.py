@@ -213,6 +213,8 @@ class Calls:
         elif errand.exchange.over:  # given up meanwhile: a late yes runs nothing
             self.complete(verdict, Outcome.CANCELLED)
         else:
+            if verdict.request_id or verdict.grant_id:
+                errand.keep_shown()
             self.forward(errand, verdict)
 
     async def permit(self, exchange: Exchange, uri: str, *, may_ask: bool) -> tuple[Target, Proceed] | None:

@@ -93,6 +93,7 @@ def legacy_version(wanted: Any) -> str:
 
 def reply_for(client_era: Era, upstream_era: Era, method: str, reply: Reply) -> Reply:
     """A reply on its way to the client, in the client's era; the same object when nothing differs."""
+    reply = _unmarked(reply)
     if client_era == upstream_era == "legacy":
         return reply
     if "error" in reply:
@@ -103,6 +104,16 @@ def reply_for(client_era: Era, upstream_era: Era, method: str, reply: Reply) -> 
     if client_era == "legacy":
         return {"result": _legacy_result(method, result)}
     return {"result": _modern_result(upstream_era, method, result)}
+
+
+def _unmarked(reply: Reply) -> Reply:
+    """Without the mark of Airlock's own refusals, which no server may put on its answers."""
+    kind, place = ("error", "data") if "error" in reply else ("result", "_meta")
+    body = reply.get(kind)
+    members = body.get(place) if type(body) is dict else None
+    if body is None or type(members) is not dict or DECISION not in members:
+        return reply
+    return {kind: {**body, place: {name: value for name, value in members.items() if name != DECISION}}}
 
 
 def _error_for(client_era: Era, reply: Reply) -> Reply:

@@ -27,8 +27,21 @@ class Errand:
     """Takes the reply while the client is being asked something and its request is answered for now."""
 
     def step(self, params: JsonObject) -> None:
-        """Progress goes to whichever request of the client waits for this now."""
+        """Progress goes to whichever request of the client waits for this now.
+
+        People act on codes in such messages: a server that speaks of Airlock is named in front of its words.
+        """
+        message = params.get("message")
+        if isinstance(message, str) and "airlock" in message.casefold():
+            params = {**params, "message": f"[{self.target.provider}] {message}"}
         self.exchange.step(params)
+
+    def keep_shown(self) -> None:
+        """Send no more than a person was shown: the arguments, and the protocol's own `_meta`."""
+        self.params = {name: value for name, value in self.params.items() if name in _SHOWN}
+
+
+_SHOWN = frozenset({"name", "arguments", "uri", "_meta"})
 
 
 class Detaching(Protocol):
