@@ -218,7 +218,7 @@ ROUTES = (
         scopes=DECIDE,
         people=True,
         serve=decide,
-        body=wanted({"requestId": TEXT, "body": SAID}),
+        body=wanted({"requestId": words.ID, "body": SAID}),
         error=ERROR,
         replies={
             200: Reply(

@@ -96,7 +96,7 @@ def _reply(services: Services, kind: str, request_id: str, body: Any) -> dict[st
 
 def _read(asked: Asked) -> Artifact:
     wire = asked.body
-    if wire.get("msgType") not in {None, "artifact.submit"}:
+    if wire.get("msgType") not in (None, "artifact.submit"):
         raise UsageError("`msgType` must be `artifact.submit`")
     request_id = words.identifier(wire.get("requestId"), "requestId")
     sender, body = words.inner(wire, "sender"), words.inner(wire, "body")
@@ -248,11 +248,11 @@ async def _remarked(services: Services, who: Credential, claim: Record, artifact
 NULLABLE = words.TEXT_OR_NULL
 SUBMITTED = wanted(
     {
-        "requestId": TEXT,
-        "sender": wanted({"enforcerId": TEXT}),
+        "requestId": words.ID,
+        "sender": wanted({"enforcerId": words.ID}),
         "body": wanted(
             {
-                "artifactHash": TEXT,
+                "artifactHash": words.HASH,
                 "ciphertext": wanted({"alg": TEXT, "data": TEXT}, nonce=NULLABLE, tag=NULLABLE, aad=NULLABLE),
             },
             artifactType=NULLABLE,

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from airlock.apikeys import Scope
 from airlock.errors import UsageError
-from airlock.model import Call, Effect, Origin
+from airlock.model import Call, Kind, Origin
 from airlock.ports_faces import Record
 from airlock.views import iso
 from airlock.web import schemas
@@ -86,7 +86,7 @@ async def effective(asked: Asked) -> Response:
 
 
 async def _may_be_told(services: Services, who: Credential, policy: Record) -> bool:
-    """A deny always; an approve where the config neither asks nor denies, and nothing is paused."""
+    """A deny always; an approve where no rule of the config, met or not, names the type."""
     if policy.body["mode"] == DENY_ALL:
         return True
     agent = speaker(services, FACE, who)
@@ -101,7 +101,8 @@ async def _may_be_told(services: Services, who: Credential, policy: Record) -> b
             origin=Origin(road=FACE, workspace=services.config.workspace),
         )
         decision = await services.gate.preview(call)
-        if not decision.silent and decision.effect is not Effect.ALLOW:
+        named = services.gate.policy.listing(agent, Kind.TOOL, FACE, kind) is not None
+        if named or not decision.silent:
             return False
     return True
 
@@ -128,7 +129,7 @@ async def create(asked: Asked) -> Response:
     services, given = asked.services, asked.body
     await _tidy(services, asked.who)
     mode = given.get("policyMode")
-    if mode not in {APPROVE_ALL, DENY_ALL}:
+    if mode not in (APPROVE_ALL, DENY_ALL):
         raise UsageError(f"`policyMode` must be `{APPROVE_ALL}` or `{DENY_ALL}`")
     expires, now = time_of(given, "expiresAt"), services.clock()
     if expires is None or not now < expires <= now + LONGEST_MS:
@@ -150,7 +151,7 @@ async def create(asked: Asked) -> Response:
 
 def _or_any(given: Mapping[str, Any], key: str) -> str:
     value = given.get(key)
-    return ANY if value in {None, "", ANY} else identifier(value, key)
+    return ANY if value in (None, "", ANY) else identifier(value, key)
 
 
 def _selector(value: Any) -> dict[str, Any] | None:

@@ -97,7 +97,7 @@ def _commands(artifact: Any, *, plain: bool) -> list[list[str]]:
     argv = artifact.get("argv")
     if isinstance(argv, list) and argv and all(isinstance(one, str) for one in argv):
         shown = artifact.get("commandText")
-        return [argv] if not plain or shown in {None, "", shlex.join(argv)} else []
+        return [argv] if not plain or shown in (None, "", shlex.join(argv)) else []
     text = artifact.get("commandText")
     if not isinstance(text, str) or (plain and not _PLAIN.match(text)):
         return []

@@ -246,7 +246,7 @@ ROUTES = (
         scopes=SUBMIT,
         serve=ack,
         body=wanted(
-            {"requestId": TEXT},
+            {"requestId": words.ID},
             body=wanted({}, status={"type": "string", "enum": list(ACKS)}),
         ),
         error=ERROR,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from airlock.web import schemas
 from airlock.web.compat.harp.faults import CONFLICT, ERROR, MALFORMED, NOT_FOUND
 from airlock.web.compat.harp.pairings import STATES
-from airlock.web.compat.harp.words import DECIDE, SEE, SUBMIT, TEXT, TEXT_OR_NULL, wanted
+from airlock.web.compat.harp.words import DECIDE, ID, SEE, SUBMIT, TEXT, TEXT_OR_NULL, wanted
 from airlock.web.routes import Parameter, Reply, Route, Serve
 
 STATE = {"type": "string", "enum": list(STATES)}
@@ -64,7 +64,7 @@ def routes(
             summary="Begin a pairing: a code of six characters, for ten minutes",
             scopes=SUBMIT,
             serve=initiate,
-            body=wanted({"deviceId": TEXT, "enforcerId": TEXT}, **ENFORCER),
+            body=wanted({"deviceId": TEXT, "enforcerId": ID}, **ENFORCER),
             error=ERROR,
             replies={
                 200: Reply(
@@ -119,7 +119,7 @@ def routes(
             summary="An enforcer claims a code that was made before",
             scopes=SUBMIT,
             serve=claim,
-            body=wanted({"pairingCode": TEXT, "enforcerId": TEXT}, deviceId=TEXT_OR_NULL, **ENFORCER),
+            body=wanted({"pairingCode": TEXT, "enforcerId": ID}, deviceId=TEXT_OR_NULL, **ENFORCER),
             error=ERROR,
             replies={
                 200: Reply("claimed, and paired where the approver's keys are known", STATUS),
@@ -148,7 +148,7 @@ def routes(
             scopes=DECIDE,
             people=True,
             serve=complete,
-            body=wanted({"pairingNonce": TEXT, "approverId": TEXT}, **KEYS),
+            body=wanted({"pairingNonce": TEXT, "approverId": ID}, **KEYS),
             error=ERROR,
             replies={
                 200: Reply("paired", STATUS),

@@ -14,7 +14,17 @@ from airlock.web import schemas
 from airlock.web.compat.asking import records_of
 from airlock.web.compat.harp.faults import ERROR, MALFORMED, NOT_FOUND, refused
 from airlock.web.compat.harp.pairing import owner_of
-from airlock.web.compat.harp.words import DECIDE, FACE, SUBMIT, TEXT, TEXT_OR_NULL, identifier, name, wanted
+from airlock.web.compat.harp.words import (
+    DECIDE,
+    FACE,
+    ID,
+    SUBMIT,
+    TEXT,
+    TEXT_OR_NULL,
+    identifier,
+    name,
+    wanted,
+)
 from airlock.web.errors import JsonAnswer
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
@@ -108,7 +118,7 @@ ROUTES = (
         summary="Say that an enforcer lives",
         scopes=SUBMIT,
         serve=heartbeat,
-        body=wanted({"enforcerId": TEXT}, workspaceName=TEXT_OR_NULL, enforcerLabel=TEXT_OR_NULL),
+        body=wanted({"enforcerId": ID}, workspaceName=TEXT_OR_NULL, enforcerLabel=TEXT_OR_NULL),
         error=ERROR,
         replies={
             200: Reply(

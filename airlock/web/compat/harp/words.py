@@ -62,7 +62,7 @@ def identifier(value: Any, name: str) -> str:
 
 def artifact_type(value: Any) -> str:
     """An artifact's type, which is also the name that a policy has for it: `harp/command.review`."""
-    kind = "command-approval" if value in {None, ""} else value
+    kind = "command-approval" if value is None or value == "" else value
     if not isinstance(kind, str) or not _TYPE.match(kind):
         raise UsageError("`artifactType` must be 1 to 64 lower-case letters, digits and `._-`")
     return kind
@@ -118,6 +118,8 @@ def time_of(body: Mapping[str, Any], key: str) -> int | None:
 
 
 TEXT = schemas.TEXT
+ID: schemas.Schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"}
+HASH: schemas.Schema = {"type": "string", "pattern": "^[!-~]{1,128}$"}
 TEXT_OR_NULL = schemas.TEXT_OR_NULL
 ANYTHING: schemas.Schema = {}
 
