@@ -325,7 +325,7 @@ class Controls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proceed:
-    """The call may run, with exactly `call.arguments`. The gate alone makes one, once its event is committed."""
+    """The call may run, with exactly `call.arguments`. Only the gate makes one, its event being committed."""
 
     call: Call
     decision: Decision
