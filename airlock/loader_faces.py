@@ -54,13 +54,13 @@ def with_their_agents(
     """The agents, and for each face the one that its unbound keys speak for, where nobody wrote it."""
     extends = (default_profile,) if default_profile else ()
     missing = {one.agent for one in made.values()} - set(agents)
-    return {
-        **agents,
-        **{
-            name: AgentConfig(name=name, lists=PatternLists(owner=f"agents.{name}", extends=extends), implied=True)
-            for name in sorted(missing)
-        },
+    implied = {
+        name: AgentConfig(
+            name=name, lists=PatternLists(owner=f"agents.{name}", extends=extends), implied=True
+        )
+        for name in sorted(missing)
     }
+    return {**agents, **implied}
 
 
 def check(
