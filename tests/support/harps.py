@@ -29,7 +29,7 @@ providers: {{demo: {{type: builtin}}}}
 people: {{bob: {{local: bob}}}}
 agents:
   harp: {{}}
-  coder: {{}}
+  coder: {{ask: ["demo/*"]}}
 rules:
   - {{id: listing, agent: harp, tool: harp/command.review, effect: allow,
      args: {{"artifact.commandText": {{regex: "^ls( -l)?$"}}}}}}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from airlock.web.compat.harp.crypto import harp_canonical, harp_hash
+from tests.support.gates import call
 from tests.support.gateways import SECRET
 from tests.support.harps import APPROVER, HASH, OPAQUE, Harp, encrypted, later, open_harp, verify
 
@@ -281,3 +282,33 @@ def test_a_full_queue_is_said_in_harps_words(tmp_path: Path) -> None:
         small.submit()
         answer = small.ask("POST", "/v1/artifacts", small.wire())
         assert (answer.status, answer.json()["body"]["code"]) == (429, "workspace_limit_exceeded")
+
+
+def test_a_question_of_another_road_is_in_the_inbox_and_decided_there(harp: Harp) -> None:
+    verdict = harp.gateway.run(harp.gateway.gate.submit(call("demo/write", agent="coder", n=1), attend=False))
+    request = verdict.request  # type: ignore[union-attr]
+    page = harp.ask("GET", "/v1/approvers/phone-1/inbox?limit=100", token=harp.approver).json()["body"]
+    (item,) = [one for one in page["items"] if one["requestId"] == request.id]
+    assert (item["artifactType"], item["artifact"]) == ("demo/write", {"n": 1})
+    assert item["artifactHash"] == harp_hash({"tool": "demo/write", "arguments": {"n": 1}})
+    said = {"artifactHash": item["artifactHash"], "decision": "approve", "reason": "from the inbox"}
+    wire = {"requestId": request.id, "body": said}
+    assert harp.ask("POST", "/v1/decisions", wire, token=harp.enforcer).status == 403
+    answer = harp.ask("POST", "/v1/decisions", wire, token=harp.approver)
+    assert (answer.status, answer.json()["body"]["state"]) == (200, "Decided")
+    assert harp.gateway.get(f"/hitl/{request.id}").json()["status"] == "approved"
+    assert harp.ask("GET", f"/v1/exchanges/{request.id}").status == 404, "it is not this key's"
+
+
+def test_where_two_must_approve_the_exchange_waits_for_both(tmp_path: Path) -> None:
+    rule = "  - {id: two, agent: harp, tool: harp/patch.review, effect: ask, quorum: 2}\n"
+    config = APPROVER.replace("people: {bob: {local: bob}}", "people: {bob: {local: bob}, eve: {local: eve}}")
+    with open_harp(tmp_path, config.replace("rules:\n", f"rules:\n{rule}")) as strict:
+        request_id = strict.submit(artifactType="patch.review")
+        code = strict.row(enforcer="enforcer-1")["code"]
+        assert strict.decide("approve", code).json()["status"] == "pending"
+        assert strict.wait(request_id).status == 204
+        body = {"requestId": request_id, "body": {"artifactHash": HASH, "decision": "approve"}}
+        answer = strict.ask("POST", "/v1/decisions", body, token=strict.approver)
+        assert answer.json()["body"]["state"] == "Decided"
+        assert strict.wait(request_id).json()["body"]["decision"] == "approve"

@@ -46,6 +46,8 @@ async def answer(services: Services, who: Credential, exchange: Record, *, given
             kept = await collect(services, who, kept, await _today(services, exchange, kept))
         except NotPermitted:
             return Answer(state=words.PENDING)  # everything is paused: nothing is given out
+        if kept.request is not None and kept.request.status is Status.APPROVED:
+            return Answer(state=words.PENDING)  # not spent, so not given either
     return _of(exchange, kept)
 
 

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from airlock import approval
+from airlock.canonical import parse
 from airlock.errors import AirlockError, Conflict, UsageError
-from airlock.model import Resolution, Status
-from airlock.ports import RequestFilter
+from airlock.model import ApprovalRequest, Resolution
 from airlock.ports_faces import Record, RecordFilter
 from airlock.views import iso
 from airlock.web import schemas
@@ -25,7 +24,7 @@ from airlock.web.compat.harp.answers import answer
 from airlock.web.compat.harp.crypto import harp_canonical, public_key, verified
 from airlock.web.compat.harp.exchanges import reply
 from airlock.web.compat.harp.faults import CONFLICT, ERROR, GONE, MALFORMED, NOT_FOUND, refused
-from airlock.web.compat.harp.keeping import KIND, one
+from airlock.web.compat.harp.keeping import KIND, foreign, one
 from airlock.web.compat.harp.pairings import KIND as PAIRING
 from airlock.web.compat.harp.words import DECIDE, FACE, TEXT, TEXT_OR_NULL, enveloped, wanted
 from airlock.web.compat.query import number
@@ -155,29 +154,32 @@ async def inbox(asked: Asked) -> Response:
     open_ones = await _waiting(services, approver)
     page = open_ones[offset : offset + limit]
     body = {
-        "items": [_item(one) for one in page],
+        "items": [_item(record, request) for record, request in page],
         "nextCursor": str(offset + limit) if len(open_ones) > offset + limit else None,
     }
     return reply(asked, "inbox.page", "", body)
 
 
-async def _waiting(services: Services, approver: str) -> list[Record]:
-    now = services.clock()
-    rows = await services.gate.store.requests(RequestFilter(live_only=True, limit=10_000))
-    ids = tuple(row.id for row in rows if approval.status_at(row, now) is Status.PENDING)
-    records = await records_of(services).find_records(
-        RecordFilter(face=FACE, kind=KIND, links=ids, oldest_first=True, limit=10_000)
+async def _waiting(services: Services, approver: str) -> list[tuple[Record, ApprovalRequest]]:
+    """Exchanges of this approver, and all questions of other roads."""
+    rows = await services.gate.pending()
+    found = await records_of(services).find_records(
+        RecordFilter(face=FACE, kind=KIND, links=tuple(row.id for row in rows), limit=10_000)
     )
-    return [one for one in records if one.body["approver"] in {"", approver}]
+    known = {one.link: one for one in found}
+    all_of_them = [(known.get(row.id) or foreign(row), row) for row in rows]
+    return [(one, row) for one, row in all_of_them if one.body["approver"] in {"", approver}]
 
 
-def _item(record: Record) -> dict[str, Any]:
+def _item(record: Record, request: ApprovalRequest) -> dict[str, Any]:
     body = record.body
+    readable = body["ciphertext"] is None
     return {
         "requestId": record.id,
         "artifactType": body["type"],
         "artifactHash": body["hash"],
         "ciphertext": body["ciphertext"],
+        "artifact": parse(request.arguments) if readable else None,
         "enforcerId": body["enforcer"],
         "metadata": {
             "workspaceName": body["workspace"],
@@ -195,6 +197,7 @@ ITEM = schemas.record(
         "artifactType": TEXT,
         "artifactHash": TEXT,
         "ciphertext": {"type": ["object", "null"]},
+        "artifact": {"type": ["object", "null"]},
         "enforcerId": TEXT,
         "metadata": {"type": "object", "additionalProperties": TEXT},
         "createdAt": schemas.TIME,
