@@ -38,7 +38,13 @@ from airlock.proxy.wire import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND
 
 HEADER_MISMATCH: Final = -32020
 MAX_HOUSES: Final = 64
-"""Kinds of clients that are served at once; the one that was idle longest makes room."""
+MAX_OWN: Final = 16
+"""Kinds of clients that are served at once, in all and of one principal; the one that was idle longest makes
+room. Each has upstreams of its own, so what a client says of itself must not start programs without end.
+"""
+
+MAX_KIND: Final = 65_536
+"""Bytes that a client may say of itself with each request."""
 
 IDLE_SECONDS: Final = 900.0
 
@@ -68,6 +74,7 @@ MakeSession = Callable[[Principal, str, Router, Callable[[JsonObject], None]], S
 class House:
     """The upstreams and the one session behind clients of the same kind."""
 
+    principal: Principal
     session: Session
     router: Router
     open: int = 0
@@ -78,9 +85,18 @@ class House:
 class Modern:
     """Serves modern exchanges."""
 
-    def __init__(self, make_router: Callable[[], Router], make_session: MakeSession) -> None:
+    def __init__(
+        self,
+        make_router: Callable[[], Router],
+        make_session: MakeSession,
+        *,
+        most: int = MAX_HOUSES,
+        own: int = MAX_OWN,
+    ) -> None:
         self._make_router = make_router
         self._make_session = make_session
+        self._most = most
+        self._own = own
         self._houses: OrderedDict[bytes, House] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -102,7 +118,12 @@ class Modern:
         if problem is not None:
             await answer(send, _status(problem), problem)
             return
-        key, house = self._house(frame, principal)
+        key = encode(_kind(frame, principal))
+        house = self._house(key, principal) if len(key) <= MAX_KIND else None
+        if house is None:
+            text = "a client of another kind is one too many: say the same of yourself, or try again later"
+            await answer(send, 503, error_frame(frame["id"], INVALID_REQUEST, text))
+            return
         house.open += 1
         try:
             problem = await _param_problem(house, scope, frame)
@@ -114,28 +135,31 @@ class Modern:
             house.open -= 1
             self._schedule(key, house)
 
-    def _house(self, frame: JsonObject, principal: Principal) -> tuple[bytes, House]:
-        meta = frame["params"]["_meta"]
-        kind = [principal.identity, principal.name, meta.get(eras.CLIENT_INFO), meta[eras.CAPABILITIES]]
-        key = encode(kind)
+    def _house(self, key: bytes, principal: Principal) -> House | None:
+        """The house of this kind of client; None when there are too many that are in use."""
         house = self._houses.get(key)
         if house is None:
-            self._make_room()
+            if not self._room(principal):
+                return None
             router = self._make_router()
             session = self._make_session(principal, "", router, lambda _: None)
-            house = self._houses[key] = House(session, router)
+            house = self._houses[key] = House(principal, session, router)
         self._houses.move_to_end(key)
         if house.closing is not None:
             house.closing.cancel()
-        return key, house
+        return house
 
-    def _make_room(self) -> None:
-        if len(self._houses) < MAX_HOUSES:
-            return
-        for key, house in list(self._houses.items()):
-            if not house.open and not house.session.busy:
+    def _room(self, principal: Principal) -> bool:
+        """True when there is room, or the house that was idle longest could make it."""
+        own = [key for key, house in self._houses.items() if house.principal == principal]
+        among = own if len(own) >= self._own else list(self._houses)
+        if len(own) < self._own and len(among) < self._most:
+            return True
+        for key in among:
+            if not self._houses[key].open and not self._houses[key].session.busy:
                 self._drop(key)
-                return
+                return True
+        return False
 
     def _schedule(self, key: bytes, house: House) -> None:
         if house.open or self._houses.get(key) is not house:
@@ -163,6 +187,12 @@ class Modern:
             if house.closing is not None:
                 house.closing.cancel()
         await asyncio.gather(*(_close(house) for house in houses), *self._tasks)
+
+
+def _kind(frame: JsonObject, principal: Principal) -> list[object]:
+    """What clients that share their upstreams have in common."""
+    meta = frame["params"]["_meta"]
+    return [principal.identity, principal.name, meta.get(eras.CLIENT_INFO), meta[eras.CAPABILITIES]]
 
 
 async def _close(house: House) -> None:

@@ -1,0 +1,106 @@
+"""A neighbour or an agent that wants the gateway to spend what it has: processes, descriptors, memory."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airlock.model import Principal
+from airlock.proxy.client import Seat
+from airlock.proxy.factory import make_upstream
+from airlock.proxy.front_modern import MAX_KIND, Modern
+from airlock.proxy.router import Router
+from airlock.proxy.session import Session
+from support.sessions import PREFIX, Json, facing, odd, policy
+
+pytestmark = pytest.mark.anyio
+
+ALICE = Principal(name="alice", identity="agent:alice")
+BOB = Principal(name="bob", identity="agent:bob")
+_ids = itertools.count(1)
+
+
+class Exchange:
+    """One POST of a modern client that listens: it stays open until it is ended."""
+
+    def __init__(self, modern: Modern, principal: Principal, name: str) -> None:
+        self.status = 0
+        self._begun = asyncio.Event()
+        self._gone = asyncio.Event()
+        meta = {
+            PREFIX + "protocolVersion": "2026-07-28",
+            PREFIX + "clientCapabilities": {},
+            PREFIX + "clientInfo": {"name": name, "version": "1"},
+        }
+        params = {"_meta": meta, "notifications": {"toolsListChanged": True}}
+        frame = {"jsonrpc": "2.0", "id": next(_ids), "method": "subscriptions/listen", "params": params}
+        headers = {"mcp-protocol-version": "2026-07-28", "mcp-method": "subscriptions/listen"}
+        scope: Json = {"headers": [(key.encode(), value.encode()) for key, value in headers.items()]}
+        self._task = asyncio.create_task(modern.post(scope, self._receive, self._send, frame, principal))
+
+    async def _receive(self) -> Json:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        self.status = message.get("status", self.status)
+        self._begun.set()
+
+    async def begun(self) -> int:
+        """Its status, once there is one."""
+        async with asyncio.timeout(20):
+            await self._begun.wait()
+        return self.status
+
+    async def end(self) -> None:
+        """Close the connection."""
+        self._gone.set()
+        async with asyncio.timeout(20):
+            await self._task
+
+
+@asynccontextmanager
+async def houses(folder: Path, **limits: int) -> AsyncIterator[Modern]:
+    async with facing(folder, policy({"odd": odd(enabled=False)})) as caller:
+
+        def make(principal: Principal, session_id: str, router: Router, send: Any) -> Session:
+            seat = Seat(principal=principal, workspace="w", session=session_id)
+            return Session(send=send, gate=caller.gate, router=router, seat=seat)
+
+        modern = Modern(lambda: Router(caller.config, make_upstream), make, **limits)
+        try:
+            yield modern
+        finally:
+            await modern.close()
+
+
+async def test_a_client_with_a_new_name_each_time_starts_no_servers_without_end(tmp_path: Path) -> None:
+    async with houses(tmp_path, most=4, own=2) as modern:
+        open_ones = [Exchange(modern, ALICE, f"client {number}") for number in range(2)]
+        assert [await one.begun() for one in open_ones] == [200, 200]
+        one_more = Exchange(modern, ALICE, "client 3")
+        assert await one_more.begun() == 503
+        same_again = Exchange(modern, ALICE, "client 1")
+        another = Exchange(modern, BOB, "client 3")
+        assert (await same_again.begun(), await another.begun()) == (200, 200)
+        assert len(modern.sessions()) == 3
+        await open_ones[0].end()
+        room_again = Exchange(modern, ALICE, "client 4")
+        assert await room_again.begun() == 200
+        assert len(modern.sessions()) == 3
+        for one in (open_ones[1], one_more, same_again, another, room_again):
+            await one.end()
+
+
+async def test_a_client_that_says_too_much_of_itself_is_refused(tmp_path: Path) -> None:
+    async with houses(tmp_path) as modern:
+        talker = Exchange(modern, ALICE, "x" * MAX_KIND)
+        assert await talker.begun() == 503
+        assert modern.sessions() == []
+        await talker.end()
