@@ -30,6 +30,9 @@ PRESSED: Final = 1_000
 PRESSED_BYTES: Final = 1024 * 1024
 """From here on whoever writes is asked to wait."""
 
+BODY_SECONDS: Final = 60.0
+"""How long a message may take to arrive."""
+
 OPENING: Final = b": open\n\n"
 
 JSON_TYPE: Final = (b"content-type", b"application/json")
@@ -58,12 +61,20 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body; BodyTooLarge as soon as it passes the limit, ClientGone when it breaks off."""
-    chunks: list[bytes] = []
-    size = 0
+    """The whole body; BodyTooLarge as soon as it passes the limit, ClientGone when it breaks off or trickles."""
     announced = header(scope, b"content-length") or "0"
     if announced.isdigit() and int(announced[:20]) > limit:
         raise BodyTooLarge
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _read_whole(receive, limit)
+    except TimeoutError:
+        raise ClientGone from None
+
+
+async def _read_whole(receive: Receive, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] != "http.request":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from airlock.listener import Listener, bound
 from airlock.model import Principal
 from airlock.proxy.client import Seat
 from airlock.proxy.factory import make_upstream
+from airlock.proxy.front_io import ClientGone, read_body
 from airlock.proxy.front_modern import MAX_KIND, Modern
 from airlock.proxy.router import Router
 from airlock.proxy.session import Session
@@ -104,3 +108,93 @@ async def test_a_client_that_says_too_much_of_itself_is_refused(tmp_path: Path) 
         assert await talker.begun() == 503
         assert modern.sessions() == []
         await talker.end()
+
+
+# -- connections ---------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def listening(app: Any) -> AsyncIterator[int]:
+    async def drain() -> None:
+        return
+
+    found = bound("127.0.0.1", 0)
+    port = found.getsockname()[1]
+    listener = Listener(app, listening=found, drain=drain)
+    serving = asyncio.create_task(listener.serve(sockets=[found]))
+    try:
+        yield port
+    finally:
+        listener.should_exit = True
+        async with asyncio.timeout(20):
+            await serving
+
+
+async def closed(reader: asyncio.StreamReader) -> bool:
+    async with asyncio.timeout(20):
+        try:
+            return await reader.read(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+
+
+async def test_who_opens_connections_and_says_nothing_does_not_hold_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("airlock.listener.HEAD_SECONDS", 0.3)
+    held, release = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Json, receive: Any, send: Any) -> None:
+        if scope["path"] == "/held":
+            held.set()
+            await release.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with listening(app) as port:
+        waiting, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD.replace(b"/ ", b"/held ") + b"\r\n")
+        async with asyncio.timeout(20):
+            await held.wait()
+        for first in (b"", b"G", HEAD, HEAD + b"\r\n" + HEAD):
+            reader, other = await asyncio.open_connection("127.0.0.1", port)
+            other.write(first)
+            if first.count(b"GET") == 2:  # a whole request first: it is answered, the next one is late
+                async with asyncio.timeout(20):
+                    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+            assert await closed(reader), first
+            other.close()
+        release.set()  # an answer may take as long as it takes
+        async with asyncio.timeout(20):
+            assert (await waiting.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        writer.close()
+
+
+def test_the_gateway_takes_the_descriptors_that_it_may() -> None:
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 512))\n"
+        "from airlock.listener import take_descriptors; take_descriptors()\n"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert ended.stdout.strip() == "(512, 512)"
+
+
+async def test_a_message_that_trickles_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airlock.proxy.front_io.BODY_SECONDS", 0.05)
+    pieces = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+    async def receive() -> Json:
+        for piece in pieces:
+            return piece
+        await asyncio.Event().wait()
+        return {}
+
+    async with asyncio.timeout(20):
+        with pytest.raises(ClientGone):
+            await read_body({"headers": []}, receive, 100)
