@@ -61,7 +61,7 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body; BodyTooLarge as soon as it passes the limit, ClientGone when it breaks off or trickles."""
+    """The whole body; BodyTooLarge once it passes the limit, ClientGone when it breaks off or trickles."""
     announced = header(scope, b"content-length") or "0"
     if announced.isdigit() and int(announced[:20]) > limit:
         raise BodyTooLarge
