@@ -312,3 +312,67 @@ def test_where_two_must_approve_the_exchange_waits_for_both(tmp_path: Path) -> N
         answer = strict.ask("POST", "/v1/decisions", body, token=strict.approver)
         assert answer.json()["body"]["state"] == "Decided"
         assert strict.wait(request_id).json()["body"]["decision"] == "approve"
+
+
+def test_a_key_of_an_agent_asks_as_that_agent(harp: Harp) -> None:
+    bound = harp.key("bound", agent="coder").text
+    request_id = harp.submit(token=bound, metadata={"requestLabel": "bound"})
+    row = harp.row(label="bound")
+    assert row["agent_id"] == "coder"
+    assert harp.ask("POST", f"/v1/exchanges/{request_id}/withdraw").status == 404
+    assert harp.ask("POST", f"/v1/exchanges/{request_id}/withdraw", token=bound).status == 200
+
+
+def test_secrets_in_an_artifact_are_masked_where_it_is_shown(harp: Harp) -> None:
+    paired = harp.paired()
+    plain = {"commandText": "login", "password": "correct horse"}
+    request_id = harp.submit(
+        ciphertext=encrypted(paired.key, plain), metadata={"routingToken": paired.token, "requestLabel": "pw"}
+    )
+    row = harp.row(label="pw")
+    assert row["args"]["artifact"]["commandText"] == "login"
+    assert "correct horse" not in json.dumps(row)
+    harp.decide("approve", row["code"])
+    assert harp.wait(request_id).json()["body"]["decision"] == "approve"
+    assert "correct horse" not in json.dumps(harp.gateway.get("/audit?view=events&limit=5000").json())
+
+
+def test_pairings_and_questions_outlive_the_gateway_and_waits_end_with_it(tmp_path: Path) -> None:
+    with open_harp(tmp_path, APPROVER) as before:
+        paired = before.paired()
+        request_id = before.command(paired, "make all")
+        code = before.row(artifact={"commandText": "make all"})["code"]
+        parked = before.gateway.later(lambda: before.wait(request_id, 60))
+        before.gateway.until(lambda: before.gateway.app.state.services.closing.open)
+        before.gateway.stop()
+        assert parked.result().status == 204
+        token, secret = before.enforcer, before.secret
+    with open_harp(tmp_path, APPROVER) as after:
+        after.enforcer, after.secret = token, secret
+        after.decide("approve", code)
+        body = after.wait(request_id).json()["body"]
+        verify(paired.response["publicKey"], f"{HASH}|approve|{body['nonce']}".encode(), body["signature"])
+        assert after.wait(after.command(paired, "ls")).json()["body"]["decision"] == "approve"
+
+
+def test_two_waits_at_once_get_one_and_the_same_decision(harp: Harp) -> None:
+    request_id = harp.submit(metadata={"requestLabel": "race"})
+    code = harp.row(label="race")["code"]
+    parked = [harp.gateway.later(lambda: harp.wait(request_id, 30)) for _ in range(4)]
+    harp.decide("approve", code)
+    bodies = [one.result().json()["body"] for one in parked]
+    assert bodies == [bodies[0]] * 4
+    events = harp.gateway.get("/audit?view=events&limit=5000").json()
+    row = harp.gateway.get(f"/hitl/{code}").json()
+    used = [one for one in events if one["kind"] == "request.used" and one["request_id"] == row["id"]]
+    assert len(used) == 1
+
+
+def test_a_yes_is_judged_by_the_policy_of_the_moment_it_is_fetched(harp: Harp) -> None:
+    metadata = {"requestLabel": "overtaken", "workspaceName": "overtaken"}
+    request_id = harp.submit(metadata=metadata)
+    harp.decide("approve", harp.row(label="overtaken")["code"])
+    policy = {"policyMode": "deny_all", "workspaceId": "overtaken", "expiresAt": later(minutes=5)}
+    assert harp.gateway.post("/v1/policy/dnd", policy).status == 201
+    body = harp.wait(request_id).json()["body"]
+    assert (body["decision"], body["reason"]) == ("reject", "do not disturb: deny_all")

@@ -361,3 +361,19 @@ def test_what_a_client_decided_by_itself_is_in_history_and_asks_nobody(relay: Ha
     (told,) = [json.loads(one["body"]) for one in events if one["kind"] == "dnd.reported"]
     assert told["covered"] is False
     assert told["arguments"]["label"] == "told afterwards"
+
+
+def test_the_strictest_of_the_yaml_and_do_not_disturb_wins(harp: Harp) -> None:
+    dnd(harp, workspaceId="both", targetArtifactType="command.review")
+    paired = harp.paired()
+
+    def decided(text: str, workspace: str) -> tuple[str, str]:
+        metadata = {"routingToken": paired.token, "workspaceName": workspace}
+        sealed = encrypted(paired.key, {"commandText": text})
+        body = harp.wait(harp.submit(ciphertext=sealed, metadata=metadata)).json()["body"]
+        return body["decision"], body["reason"]
+
+    assert decided("make", "both")[0] == "approve"
+    assert decided("mkfs /dev/sda", "both") == ("reject", "no disk is formatted")
+    dnd(harp, workspaceId="shut", policyMode="deny_all")
+    assert decided("ls", "shut") == ("reject", "do not disturb: deny_all")
