@@ -28,11 +28,33 @@ def prepare(database: Path) -> None:
         if not database.parent.is_dir():
             database.parent.mkdir(parents=True, mode=0o700)
         refuse_network(database.parent)
+        refuse_strangers(database)
         _make_private(database)
     except OSError as error:
         raise StoreError(
             f"cannot write `{database}`: {error.strerror}; make its folder writable or change `database:`"
         ) from error
+
+
+_BESIDE = ("", "-wal", "-shm", ".lock", ".key", ".head")
+"""The files of a database. SQLite believes a `-wal` that it finds, whoever put it there."""
+
+
+def refuse_strangers(database: Path) -> None:
+    """StoreError when one of the files is a link, or belongs to another user than us and the folder's."""
+    owners = {os.geteuid(), database.parent.stat().st_uid}
+    for suffix in _BESIDE:
+        path = database.with_name(database.name + suffix)
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            continue
+        if suffix and not stat.S_ISREG(found.st_mode):
+            raise StoreError(f"`{path}` is not a plain file: remove it, or set `database:` to another place")
+        if found.st_uid not in owners:
+            raise StoreError(
+                f"`{path}` belongs to another user: remove it, or set `database:` to a folder of your own"
+            )
 
 
 def _make_private(database: Path) -> None:
