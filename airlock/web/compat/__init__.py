@@ -20,6 +20,7 @@ needs is shared:
 
 An `Overlay` on the call carries what the face's own policies say: the strictest of it and the YAML wins;
 where neither names the call, a person is asked. Decide by `services.gate.resolve`: it refuses whoever asked.
+`services.gate.settled` waits for an answer from any process; `retract` withdraws what nobody has answered.
 Keys of a face have its prefix (`apikeys.PREFIXES`) and are made by `keyring.Keyring`. Records are
 `ports_faces.Record`: all kinds but those in `ports_faces.LASTING` go when the history of their age goes.
 """

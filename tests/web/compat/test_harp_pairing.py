@@ -129,6 +129,22 @@ def test_no_secret_of_a_pairing_is_in_the_database(harp: Harp) -> None:
     assert paired.key.hex() not in str(rows)
 
 
+def test_one_key_cannot_fill_the_pairings_or_the_presence(relay: Harp) -> None:
+    greedy = relay.key("greedy").text
+    body = {"deviceId": "d", "enforcerId": "e"}
+    answers = [relay.ask("POST", "/v1/pairing/initiate", body, token=greedy) for _ in range(21)]
+    assert [one.status for one in answers] == [200] * 20 + [429]
+    assert answers[-1].json()["body"]["code"] == "quota_exceeded"
+    relay.initiate()
+    for number in range(105):
+        beat = {"enforcerId": f"greedy-{number}"}
+        assert relay.ask("POST", "/v1/presence/heartbeat", beat, token=greedy).status == 200
+    seen = relay.ask("GET", "/v1/presence/enforcers", token=SECRET).json()["enforcers"]
+    names = [one["enforcerId"] for one in seen if one["enforcerId"].startswith("greedy-")]
+    assert len(names) == 100
+    assert "greedy-104" in names
+
+
 # -- an approver outside ------------------------------------------------------------------------------
 
 

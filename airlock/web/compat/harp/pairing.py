@@ -45,6 +45,7 @@ async def initiate(asked: Asked) -> Response:
     services, body = asked.services, _enforcer(asked.body)
     owner = owner_of(services, asked.who)
     body["code"] = make_code(pairings.CODE_LENGTH)
+    await pairings.make_room(services, owner)
     if pairings.approves(services):
         body["asked"] = await _asked(asked, body)
     pairing = await pairings.new(services, owner, body, life_ms=pairings.LIFE_MS)

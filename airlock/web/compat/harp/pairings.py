@@ -18,6 +18,7 @@ from airlock.ids import make_code
 from airlock.ports_faces import Record, RecordFilter
 from airlock.web.compat.asking import records_of
 from airlock.web.compat.harp.crypto import exchange_key, public_key, shared_key, signer, to_text
+from airlock.web.compat.harp.faults import refused
 from airlock.web.compat.harp.words import FACE
 from airlock.web.compat.stored import MOST_THINGS
 
@@ -31,6 +32,8 @@ LIFE_MS = 600_000
 CODE_LIFE_MS = 1_800_000
 CODE_LENGTH = 6
 LONG_CODE = 4
+MOST_PENDING = 20
+"""As many pairings of one key wait at a time: no enforcer keeps all others from pairing."""
 
 
 def approves(services: Services) -> bool:
@@ -71,7 +74,7 @@ def state_of(services: Services, pairing: Record) -> str:
 async def new(services: Services, owner: str, body: Mapping[str, Any], *, life_ms: int) -> Record:
     """Keep a pairing that waits for its other side; what nobody completed in time makes room for it."""
     records, now = records_of(services), services.clock()
-    await _make_room(services)
+    await make_room(services, owner)
     record = Record(
         face=FACE,
         kind=KIND,
@@ -86,11 +89,15 @@ async def new(services: Services, owner: str, body: Mapping[str, Any], *, life_m
     return record
 
 
-async def _make_room(services: Services) -> None:
+async def make_room(services: Services, owner: str) -> None:
+    """Drop what nobody completed in time; 429 when too many of one key wait, Conflict when all are too many."""
     records = records_of(services)
     wanted = RecordFilter(face=FACE, kind=KIND, oldest_first=True, limit=MOST_THINGS)
     held = await records.find_records(wanted)
     stale = [one for one in held if state_of(services, one) == EXPIRED]
+    waiting = [one for one in held if one.owner == owner and state_of(services, one) == PENDING]
+    if owner and len(waiting) >= MOST_PENDING:
+        raise refused(429, "quota_exceeded", f"{MOST_PENDING} pairings of this key wait already")
     if len(held) - len(stale) >= MOST_THINGS:
         stale += [one for one in held if one.body["state"] == REVOKED][:1]
     if len(held) - len(stale) >= MOST_THINGS:

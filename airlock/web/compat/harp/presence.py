@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 KIND = "presence"
 LIFE_MS = 600_000
 MOST = 1_000
+MOST_OF_ONE = 100
 
 
 async def heartbeat(asked: Asked) -> Response:
@@ -64,10 +65,18 @@ async def _beat(services: Services, owner: str, enforcer: str, said: dict[str, A
         updated_at=now,
         body=said,
     )
+    drop = await _oldest(services, owner) if old is None else []
     try:
-        await records.put_records([record])
+        await records.put_records([record], drop=drop)
     except Conflict:
         return  # another heartbeat of the same moment
+
+
+async def _oldest(services: Services, owner: str) -> list[Record]:
+    """What makes room for another enforcer of one key."""
+    wanted = RecordFilter(face=FACE, kind=KIND, owner=owner, oldest_first=True, limit=MOST_OF_ONE)
+    held = await records_of(services).find_records(wanted)
+    return held[:1] if len(held) == MOST_OF_ONE else []
 
 
 async def everyone(asked: Asked) -> Response:
