@@ -251,7 +251,12 @@ class Modern(Talk):
         self, front: Front, path: str = "/mcp", token: str | None = None, **capabilities: Any
     ) -> None:
         super().__init__(front, path, token)
-        self.meta: Json = {
+        self.meta = self.envelope(**capabilities)
+
+    @staticmethod
+    def envelope(**capabilities: Any) -> Json:
+        """What a modern request says of its client."""
+        return {
             PREFIX + "protocolVersion": MODERN,
             PREFIX + "clientCapabilities": capabilities,
             PREFIX + "clientInfo": {"name": "tester", "version": "1"},
@@ -322,8 +327,7 @@ async def running(
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
         async with asyncio.timeout(SECONDS):
-            await process.wait()
-            await draining
+            await asyncio.gather(process.stdout.read(), draining, process.wait())
 
 
 async def _drain(stream: asyncio.StreamReader, words: list[bytes]) -> None:
