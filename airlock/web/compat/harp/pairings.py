@@ -90,7 +90,7 @@ async def new(services: Services, owner: str, body: Mapping[str, Any], *, life_m
 
 
 async def make_room(services: Services, owner: str) -> None:
-    """Drop what nobody completed in time; 429 when too many of one key wait, Conflict when all are too many."""
+    """Drop what nobody completed in time; 429 when too many of one key wait, Conflict when all do."""
     records = records_of(services)
     wanted = RecordFilter(face=FACE, kind=KIND, oldest_first=True, limit=MOST_THINGS)
     held = await records.find_records(wanted)
