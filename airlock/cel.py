@@ -87,7 +87,9 @@ def compile_expression(text: str) -> Expression:
 def _said(error: BaseException) -> str:
     """The engine's complaint in one line."""
     line = next((one for one in str(error).splitlines() if "ERROR" in one), str(error).splitlines()[0])
-    return f"it cannot be read: {line.partition('ERROR: <input>:')[2] or line}"
+    said = line.partition("ERROR: <input>:")[2] or line
+    said = said.partition(" expecting {")[0].replace("mismatched input '<EOF>'", "it ends too early")
+    return f"it cannot be read: {said}"
 
 
 def _guarded(use: Callable[[], Any]) -> tuple[Any, BaseException | None]:

@@ -28,6 +28,9 @@ VALUES = {
     "--log-level": "log_level",
     "--log-file": "log_file",
 }
+CLIENTS = ("claude-code", "codex", "gemini-cli", "cursor", "copilot", "claude", "gemini", "vscode", "vs-code")
+"""The clients whose words we speak; in those of another a no could pass for a yes."""
+
 NO_TOOL_CALLS = frozenset(
     {
         "ConfigChange",
@@ -122,6 +125,8 @@ def parse(argv: list[str]) -> dict[str, str]:
                 raise Blocked(f"`{name}` needs a value")
             value = words.pop(0)
         options[VALUES[name]] = value
+    if options.get("client", CLIENTS[0]) not in CLIENTS:
+        raise Blocked(f"unknown client `{options['client'][:40]}`: there are {', '.join(CLIENTS[:5])}")
     if "timeout" in options:
         seconds_of(options)
     return options

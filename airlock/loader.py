@@ -34,10 +34,27 @@ def load(path: Path, env: Mapping[str, str] | None = None, *, lenient: bool = Fa
     return loads(_bytes(path), path, env, lenient=lenient)
 
 
+def survey(path: Path, env: Mapping[str, str] | None = None) -> tuple[Config | None, tuple[Problem, ...]]:
+    """What can be read of a config, however wrong, to look for more that is; and what is wrong so far.
+
+    Nothing may be decided by such a config. ConfigError when it is no YAML.
+    """
+    return _read(_bytes(path), path, env, lenient=True)
+
+
 def loads(
     text: str | bytes, path: Path, env: Mapping[str, str] | None = None, *, lenient: bool = False
 ) -> Config:
     """The config in `text`, as if it stood at `path`: that is what its relative paths go by."""
+    config, errors = _read(text, path, env, lenient=lenient)
+    if errors or config is None:
+        raise ConfigError(errors)
+    return config
+
+
+def _read(
+    text: str | bytes, path: Path, env: Mapping[str, str] | None, *, lenient: bool
+) -> tuple[Config | None, tuple[Problem, ...]]:
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     real = Path(os.path.realpath(path))
     root = read(data, str(path), words=_WORDS)
@@ -50,10 +67,7 @@ def loads(
     )
     config = _config(reading, root, real, hashlib.sha256(data).hexdigest())
     problems = tuple(sorted(dict.fromkeys(reading.problems), key=lambda one: one.line))
-    errors = tuple(one for one in problems if not one.warning)
-    if errors or config is None:
-        raise ConfigError(errors)
-    return config
+    return config, tuple(one for one in problems if not one.warning)
 
 
 def _bytes(path: Path) -> bytes:

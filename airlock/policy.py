@@ -330,7 +330,7 @@ def compile_policy(config: Config) -> Policy:
             where = f"{config.file}:0"
             problems.append(problem(where, f"agents.{name}.extends", message, near(unknown, config.profiles)))
     problems += _check_names(config)
-    warnings += _check_providers(config, [*rules, *(rule for some in by_owner.values() for rule in some)])
+    warnings += _check_patterns([*rules, *(rule for some in by_owner.values() for rule in some)])
     if problems:
         raise ConfigError(tuple(sorted(dict.fromkeys(problems), key=lambda one: (one.file, one.line))))
     return Policy(config, Selector(config, rules, lists), tuple(warnings))
@@ -359,17 +359,11 @@ def _check_names(config: Config) -> Iterable[Problem]:
 _EVERYTHING = frozenset({"**", "*/*", "*/**", "**/*", "**/**"})
 
 
-def _check_providers(config: Config, rules: Iterable[Rule]) -> Iterable[Problem]:
+def _check_patterns(rules: Iterable[Rule]) -> Iterable[Problem]:
     """Patterns that probably do not reach what their author thinks of."""
     for rule in rules:
         for pattern, line in rule.names.lines:
-            provider, path = pattern.provider, rule.id if rule.listed else f"rules.{rule.id}.tool"
-            if provider and provider not in {*config.providers, *config.compat, *HOOK_NAMESPACES}:
-                message, hint = (
-                    f"unknown provider `{provider}` in `{line.text}`",
-                    near(provider, config.providers),
-                )
-                yield problem(line.where, path, message, hint, warning=True)
+            path = rule.id if rule.listed else f"rules.{rule.id}.tool"
             if rule.effect is Effect.DENY and pattern.kind is Kind.TOOL and pattern.text in _EVERYTHING:
                 message = (
                     f"`{line.text}` does not reach the tools of hooks ({', '.join(sorted(HOOK_NAMESPACES))})"

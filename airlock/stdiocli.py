@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airlock.errors import AirlockError, UsageError
+from airlock.logs import log_to
 
 USAGE = "usage: airlock stdio --agent NAME [--config FILE] [--log-level LEVEL] [--log-file FILE]"
-LOG_FORMAT = "airlock: %(levelname)s: %(message)s"
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -58,11 +58,10 @@ def main(words: list[str]) -> int:
     """Serve MCP on stdin and stdout until the client closes them; the exit code."""
     try:
         options = parse(words)
+        log_to(options.log_file, options.log_level)
     except UsageError as error:
         sys.stderr.write(f"airlock: {error}\n")
         return 2
-    where = logging.FileHandler(options.log_file) if options.log_file else logging.StreamHandler()
-    logging.basicConfig(level=options.log_level, handlers=[where], format=LOG_FORMAT)
     try:
         return asyncio.run(_serve(options))
     except KeyboardInterrupt:

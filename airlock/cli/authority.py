@@ -42,12 +42,15 @@ def decider(*, pin_stdin: bool = False, environment: Mapping[str, str] | None = 
     return local_identity()
 
 
-def typed(prompt: str) -> str:
+NO_TERMINAL = "a PIN is set and there is no terminal to type it on"
+
+
+def typed(prompt: str, otherwise: str = NO_TERMINAL) -> str:
     """What a person types, unseen, on the controlling terminal; NotPermitted where there is none."""
     try:
         terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
     except OSError:
-        raise NotPermitted("a PIN is set and there is no terminal to type it on") from None
+        raise NotPermitted(otherwise) from None
     os.close(terminal)
     return getpass.getpass(f"airlock: {prompt}")
 

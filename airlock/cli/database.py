@@ -28,6 +28,8 @@ def backup(file: Path) -> None:
 async def _backup(frame: Frame, file: Path) -> None:
     if os.path.lexists(file):
         raise UsageError(f"`{file}` exists already: name a new file")
+    if not os.access(file.absolute().parent, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write `{file}`: its folder is not there, or not yours to write in")
     async with open_places(frame) as places:
         runtimes = await places.runtimes()
         if len(runtimes) != 1:
@@ -37,4 +39,5 @@ async def _backup(frame: Frame, file: Path) -> None:
     if frame.json:
         put_json({"ok": True, "database": source, "file": str(file), "bytes": file.stat().st_size})
     else:
-        put(f"{source} is copied to {file} ({file.stat().st_size:,} bytes)")
+        shown = source.removeprefix("sqlite://")
+        put(f"{shown} is copied to {file} ({file.stat().st_size:,} bytes)")

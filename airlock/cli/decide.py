@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 
 import click
@@ -31,9 +32,9 @@ def duration(_: click.Context, option: click.Parameter, value: str | None) -> in
     try:
         length = milliseconds(value)
     except ValueError as error:
-        raise UsageError(f"--{option.name}: {error}") from None
+        raise UsageError(f"{option.opts[0]}: {error}") from None
     if length <= 0:
-        raise UsageError(f"--{option.name}: `{value}` is no time at all")
+        raise UsageError(f"{option.opts[0]}: `{value}` is no time at all")
     return length
 
 
@@ -171,8 +172,19 @@ def resume(agent: str, pin_stdin: bool) -> None:
     wait_for(_switch(here(), agent, decider(pin_stdin=pin_stdin), paused=False))
 
 
+def _check_known(agent: str, known: frozenset[str] | None) -> None:
+    """A pause of a name that is mistyped would stop nobody, while its person believes that it does."""
+    if known is None or agent in known:
+        return
+    near = get_close_matches(agent, known, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(sorted(known)) or 'none'}"
+    raise UsageError(f"no config has an agent `{bounded(agent, 80)}`, so nothing is paused: {hint}")
+
+
 async def _switch(frame: Frame, agent: str, identity: str, *, paused: bool) -> None:
     async with open_places(frame) as places:
+        if agent and paused:
+            _check_known(agent, places.agents())
         for runtime in await places.runtimes():
             switch = runtime.gate.pause if paused else runtime.gate.resume
             await switch(agent, identity)

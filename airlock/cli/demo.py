@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 import tempfile
@@ -94,7 +95,7 @@ class Story:
             put_lines(line(row) for row in rows)
 
     async def _call(self, tool: str, arguments: JsonObject) -> None:
-        self._say(f"   the agent calls {tool} {arguments or ''}")
+        self._say(f"   the agent calls {tool} {json.dumps(arguments) if arguments else ''}".rstrip())
         self._told(tool, await self._client.call(tool.replace("/", "__"), arguments).result())
 
     async def _asked(self, tool: str, arguments: JsonObject) -> None:
@@ -118,14 +119,20 @@ class Story:
         return rows[0]
 
     async def _answer(self, request: ApprovalRequest) -> bool:
-        """What the person says: the code for yes, anything else for no."""
+        """What the person says: the code for yes, nothing for no; a mistyped code is asked again."""
         if self._alone:
             self._say(f"   nobody is at a terminal, so the demo answers: airlock approve {request.code}")
             return True
-        sys.stdout.write("   type the code to approve it, or press enter to deny it: ")
-        sys.stdout.flush()
-        typed = await _line_typed()
-        return typed.strip().upper().removeprefix("AIRLOCK APPROVE").strip() == request.code
+        asks = "type the code to approve it, or press enter to deny it"
+        while True:
+            sys.stdout.write(f"   {asks}: ")
+            sys.stdout.flush()
+            typed = (await _line_typed()).strip().upper()
+            if typed.removeprefix("AIRLOCK APPROVE").strip() == request.code:
+                return True
+            if typed in {"", "N", "NO", "DENY", f"AIRLOCK DENY {request.code}"}:
+                return False
+            asks = f"that is not it: type {request.code} to approve it, or press enter to deny it"
 
     def _told(self, tool: str, answer: JsonObject) -> None:
         step = Step(tool=tool, ran=ran(answer), told=text_of_result(answer))

@@ -13,9 +13,10 @@ from airlock import state
 from airlock.cli import findings, hooktrial, roads
 from airlock.cli.doors import Doors
 from airlock.cli.exits import Exit
+from airlock.cli.faults import faults
 from airlock.cli.findings import Finding, Level, note, ok, wrong
 from airlock.cli.frame import Command, Frame, here, wait_for
-from airlock.cli.lines import Line, Tone, line, marked, span
+from airlock.cli.lines import Line, Tone, hang, line, marked, span
 from airlock.cli.render import put_json, put_lines
 from airlock.config import Config
 from airlock.errors import AirlockError, ConfigError, StoreError, UsageError
@@ -54,10 +55,11 @@ def _lines(one: Finding) -> Iterator[Line]:
     yield line(
         span(f"{one.level:<5} ", TONES[one.level]),
         span(f"{one.check:<9} ", Tone.DIM),
+        hang(),
         *marked(visible(one.text)),
     )
     if one.cure:
-        yield line(" " * 16, span(f"→ {visible(one.cure)}", Tone.DIM))
+        yield line(" " * 16, hang(), span(f"→ {visible(one.cure)}", Tone.DIM))
 
 
 async def _examined(frame: Frame, agent: str, *, replay: bool) -> AsyncIterator[Finding]:
@@ -96,11 +98,13 @@ def _config(path: Path) -> tuple[list[Finding], Config | None, Policy | None]:
         config = load(path)
         policy = compile_policy(config)
     except ConfigError as error:
-        return [wrong("config", str(problem)) for problem in error.problems], None, None
+        return [wrong("config", str(problem)) for problem in faults(path, error)], None, None
     found = [note("config", str(one)) for one in (*config.warnings, *policy.warnings)]
     results = run_cases(policy, config)
     found += [wrong("tests", f"{one.case.where}: {one.message}") for one in results if not one.passed]
-    found.append(ok("config", f"{path} is valid, {sum(one.passed for one in results)} of its tests passed"))
+    passed = sum(one.passed for one in results)
+    tested = f"{passed} of its {len(results)} tests passed" if results else "it has no tests of its own"
+    found.append(ok("config", f"{path} is valid, {tested}"))
     return [*found, *findings.secrets(config)], config, policy
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,12 +11,13 @@ import click
 from airlock.canonical import parse
 from airlock.cli.exits import Exit
 from airlock.cli.frame import Command, Frame, here, wait_for
-from airlock.cli.lines import Line, Tone, line, marked, span
+from airlock.cli.lines import Line, Tone, hang, line, marked, span
 from airlock.cli.places import config_of
-from airlock.cli.render import put_json, put_lines
-from airlock.config import Config
+from airlock.cli.render import complain, put_json, put_lines
+from airlock.config import HOOK_NAMESPACES, Config
 from airlock.errors import UsageError, WireError
-from airlock.model import Call, Decision, Effect, JsonObject, Kind, Origin, Principal
+from airlock.model import Call, Decision, Effect, JsonObject, Origin, Principal
+from airlock.selection import read_tool
 from airlock.visible import bounded, visible
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ async def _explain(frame: Frame, agent: str, tool: str, arguments: dict[str, Any
         put_json(_shape(call, found))
     else:
         put_lines(_lines(call, found))
+        for hint in _hints(config, call):
+            complain(hint)
     return Exit.DENIED if found.decision.effect is Effect.DENY else Exit.DONE
 
 
@@ -80,23 +85,34 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _call(config: Config, agent: str, tool: str, arguments: dict[str, Any], cwd: str) -> Call:
-    kind, plain = Kind.TOOL, tool
-    for prefixed in (Kind.RESOURCE, Kind.PROMPT):
-        if tool.startswith(f"{prefixed}:"):
-            kind, plain = prefixed, tool.partition(":")[2]
-    # A name without a slash is one of an agent's own tools, such as `Skill`.
-    provider, slash, name = plain.partition("/")
+    kind, provider, name = read_tool(tool)
     known = config.providers.get(provider)
     return Call(
         id="explain",
         kind=kind,
         principal=Principal(name=agent, identity=f"agent:{agent}"),
-        provider=provider if slash else "",
-        name=name if slash else plain,
+        provider=provider,
+        name=name,
         arguments=arguments,
         endpoint=known.endpoint if known else "",
         origin=Origin(road="cli", workspace=config.workspace, cwd=cwd),
     )
+
+
+def _hints(config: Config, call: Call) -> Iterator[str]:
+    """What a person may have meant, where the config has no such name."""
+    if call.agent not in config.agents:
+        near = get_close_matches(call.agent, config.agents, n=1)
+        known = ", ".join(sorted(config.agents)) or "none"
+        meant = f"did you mean `{near[0]}`?" if near else f"it has {known}"
+        yield f"the config has no agent `{bounded(call.agent, 80)}`: {meant}"
+    first, wire, rest = call.name.partition("__")
+    if not call.provider and wire and first in config.providers:
+        yield f"`{bounded(call.name, 80)}` is the name that clients see: in the policy it is `{first}/{rest}`"
+    elif call.provider and call.provider not in {*config.providers, *config.compat, *HOOK_NAMESPACES}:
+        near = get_close_matches(call.provider, config.providers, n=1)
+        meant = f": did you mean `{near[0]}`?" if near else ""
+        yield f"the config has no provider `{bounded(call.provider, 80)}`{meant}"
 
 
 def _shape(call: Call, found: Explanation) -> JsonObject:
@@ -138,4 +154,4 @@ def _facts_of(decision: Decision) -> list[tuple[str, str]]:
 
 
 def _row(label: str, value: str) -> Line:
-    return line("  ", span(f"{label:<7} ", Tone.DIM), bounded(value, 2000))
+    return line("  ", span(f"{label:<7} ", Tone.DIM), hang(), bounded(value, 2000))

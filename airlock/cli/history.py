@@ -97,6 +97,8 @@ def verify(head: Path | None) -> int:
 
 
 async def _verify(frame: Frame, head: Path | None) -> int:
+    if head is not None and not head.is_file():
+        raise UsageError(f"there is no head at `{head}`: name the copy that was kept")
     reports: list[tuple[str, ChainReport]] = []
     async with open_places(frame) as places:
         runtimes = await places.runtimes()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 from typing import TypeAlias
 
 
@@ -90,8 +91,14 @@ def cut(pieces: Line, width: int) -> Line:
     return tuple(kept)
 
 
+def hang() -> Span:
+    """Stands where a line's label ends: what is folded goes on below the text, not below the label."""
+    return Span(text="", tone=Tone.GUTTER)
+
+
 def fold(lines: Iterable[Line], width: int) -> Iterator[Line]:
-    """The same lines, none wider than `width`; what was folded goes on under the same gutter."""
+    """The same lines, none wider than `width`. Behind a gutter every character is kept and it goes on;
+    other lines are parted between words."""
     for pieces in lines:
         if width_of(text_of(pieces)) <= width:
             yield pieces
@@ -101,6 +108,9 @@ def fold(lines: Iterable[Line], width: int) -> Iterator[Line]:
 
 def _folded(pieces: Line, width: int) -> Iterator[Line]:
     lead = _lead(pieces)
+    if not text_of(lead[-1:]).strip():
+        yield from _parted(pieces[len(lead) :], lead, width)
+        return
     room = max(4, width - width_of(text_of(lead)))
     row: list[Span] = []
     used = 0
@@ -112,6 +122,36 @@ def _folded(pieces: Line, width: int) -> Iterator[Line]:
             row.append(chunk)
             used += cells
     yield (*lead, *row)
+
+
+def _parted(pieces: Line, lead: Line, width: int) -> Iterator[Line]:
+    """Rows that end between words; a word that is longer than a row is cut where the row ends."""
+    cells = [(char, piece.tone) for piece in pieces for char in piece.text]
+    while cells:
+        room = max(4, width - width_of(text_of(lead)))
+        end = _fitting(cells, room)
+        rest = end
+        if end < len(cells):
+            text = "".join(char for char, _ in cells)
+            blank = text.rfind(" ", 0, end + 1)
+            if text[: max(0, blank)].strip() and len(text[blank + 1 :].partition(" ")[0]) <= room:
+                end, rest = blank, blank + 1
+        yield (*lead, *_spans(cells[:end]))
+        cells, lead = cells[rest:], _again(lead)
+
+
+def _fitting(cells: Sequence[tuple[str, Tone]], room: int) -> int:
+    used = 0
+    for place, (char, _) in enumerate(cells):
+        used += _cell(char)
+        if used > room:
+            return max(1, place)
+    return len(cells)
+
+
+def _spans(cells: Iterable[tuple[str, Tone]]) -> Iterator[Span]:
+    for tone, run in groupby(cells, key=lambda one: one[1]):
+        yield span("".join(char for char, _ in run), tone)
 
 
 def _lead(pieces: Line) -> Line:

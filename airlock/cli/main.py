@@ -15,6 +15,7 @@ from airlock.cli.exits import Exit, exit_of
 from airlock.cli.frame import Group, frame_of
 from airlock.cli.render import complain
 from airlock.errors import AirlockError
+from airlock.logs import log_to
 
 COMMANDS = {
     "stdio": "airlock.cli.early:stdio",
@@ -33,6 +34,8 @@ COMMANDS = {
     "audit": "airlock.cli.history:audit",
     "policy": "airlock.cli.policy:policy",
     "tools": "airlock.cli.tools:tools",
+    "login": "airlock.cli.login:login",
+    "logout": "airlock.cli.login:logout",
     "trust": "airlock.cli.trust:trust",
     "init": "airlock.cli.init:init",
     "doctor": "airlock.cli.doctor:doctor",
@@ -58,18 +61,13 @@ def cli(context: click.Context, log_level: str, log_file: Path | None) -> None:
     """Airlock decides every tool call of an agent by one policy: allow, ask a person, or deny."""
     frame = frame_of(context)
     frame.log_level, frame.log_file = log_level, log_file
-    logging.basicConfig(
-        level=log_level.upper(),
-        filename=log_file,
-        format="airlock: %(levelname)s: %(message)s"
-        if log_file is None
-        else "%(asctime)s %(levelname)s %(message)s",
-    )
+    log_to(log_file, logging.getLevelNamesMapping()[log_level.upper()])
 
 
 def run(argv: list[str]) -> int:
     """Run one command line and return its exit code; nothing is raised."""
     try:
+        _hold_stdout()
         result = cli.main(args=argv, prog_name="airlock", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
@@ -86,9 +84,14 @@ def run(argv: list[str]) -> int:
     except AirlockError as error:
         complain(str(error))
         return exit_of(error)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
+        # click turns a closed pipe into an exit with 1; nothing else of ours raises SystemExit.
         _let_go_of_stdout()
         return Exit.PIPE_CLOSED
+    except OSError as error:
+        complain(f"cannot go on: {_failed(error)}")
+        _let_go_of_stdout()
+        return Exit.INTERNAL
     except Exception as error:
         # The program's outer edge: a person never sees a traceback.
         logging.getLogger("airlock").debug("internal failure", exc_info=True)
@@ -102,6 +105,18 @@ def _usage(error: click.UsageError) -> str:
     text = text[:1].lower() + text[1:].rstrip(".")
     path = error.ctx.command_path if error.ctx is not None else "airlock"
     return f"{text}: see `{path} --help`"
+
+
+def _failed(error: OSError) -> str:
+    words = (error.strerror or type(error).__name__).lower()
+    return f"{words}: `{error.filename}`" if error.filename else words
+
+
+def _hold_stdout() -> None:
+    """Where stdout is closed, nothing that is opened later may take its place and be written to."""
+    if sys.stdout is None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
 
 
 def _let_go_of_stdout() -> None:

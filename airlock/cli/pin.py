@@ -28,7 +28,7 @@ def set_(pin_stdin: bool) -> None:
     if pin_stdin:
         new = sys.stdin.readline().rstrip("\r\n")
     else:
-        new = typed("new PIN: ")
+        new = typed("new PIN: ", "there is no terminal to type the new PIN on: use `--pin-stdin`")
         if typed("again: ") != new:
             raise UsageError("the two do not match: nothing was changed")
     pins.set_pin(new)

@@ -64,6 +64,15 @@ class Places:
         """The configs that are known."""
         return [config.file for configs in self._configs.values() for config in configs]
 
+    def agents(self) -> frozenset[str] | None:
+        """The agents of all these configs; None when one of them cannot be read now."""
+        from airlock.loader import load
+
+        try:
+            return frozenset(name for file in self.files for name in load(file, lenient=True).agents)
+        except ConfigError:
+            return None
+
     @property
     def databases(self) -> list[str]:
         """The databases that are looked at, once each."""

@@ -9,11 +9,12 @@ import click
 
 from airlock.cli.exits import Exit
 from airlock.cli.explain import explain
+from airlock.cli.faults import faults
 from airlock.cli.frame import Frame, Group, here
 from airlock.cli.lines import Tone, line, span
 from airlock.cli.places import config_of, config_path
 from airlock.cli.render import complain, put, put_json, put_lines
-from airlock.errors import ConfigError, Problem
+from airlock.errors import ConfigError, Problem, UsageError
 from airlock.model import JsonObject
 from airlock.visible import bounded
 
@@ -55,7 +56,7 @@ def _problems(frame: Frame) -> tuple[list[Problem], int]:
         config = config_of(frame)
         compiled = compile_policy(config)
     except ConfigError as error:
-        return list(error.problems), 0
+        return faults(config_path(frame), error), 0
     results = run_cases(compiled, config)
     failed = [_failed(one.case.where, one.message) for one in results if not one.passed]
     return [*config.warnings, *compiled.warnings, *failed], len(results)
@@ -129,7 +130,10 @@ def schema(output: Path | None) -> None:
     if output is None:
         put(text.rstrip("\n"))
         return
-    output.write_text(text, encoding="utf-8")
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write `{output}`: {error.strerror}") from None
     if here().json:
         put_json({"ok": True, "file": str(output)})
     else:

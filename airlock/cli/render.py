@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from airlock.cli.lines import Line, Tone, fold, text_of
+from airlock.cli.lines import Line, Tone, fold, line, text_of
+from airlock.cli.tables import table
 from airlock.visible import visible
 
 if TYPE_CHECKING:
@@ -78,22 +79,13 @@ def put_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         for row in (columns, *shown):
             put("\t".join(row))
         return
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(Text(column), overflow="fold")
-    for row in shown:
-        table.add_row(*(Text(cell) for cell in row))
-    console().print(table)
+    put_lines([line(""), *table(columns, shown, console().width), line("")])
 
 
 def complain(text: str) -> None:
     """Say on stderr what went wrong, one line a problem."""
-    for line in text.splitlines() or [""]:
-        sys.stderr.write(f"airlock: {visible(line)}\n")
+    for one in text.splitlines() or [""]:
+        sys.stderr.write(f"airlock: {visible(one)}\n")
 
 
 def ring() -> None:

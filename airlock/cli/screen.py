@@ -9,7 +9,7 @@ from typing import Any
 
 from airlock.cli.board import GRANT_MS, Board, Mode
 from airlock.cli.change import FileChange
-from airlock.cli.lines import Line, Span, Tone, cut, fold, line, marked, span, text_of, width_of
+from airlock.cli.lines import Line, Span, Tone, cut, fold, hang, line, marked, span, text_of, width_of
 from airlock.cli.show import RISK_TONE, STATUS_TONE, card, deadline, local_time, scope_of, span_of
 from airlock.model import ApprovalRequest
 from airlock.visible import bounded
@@ -28,20 +28,23 @@ KEYS = (
 
 FIRST_KEYS = ("a", "d", "?", "q")
 
-HELP = """\
-  a            approve the selected request, or all that are marked with space
-  A            approve it, and the same call again for ten minutes; shows the scope and asks y first
-  d            deny with a reason that the agent is told; enter sends it, esc goes back
-  u            take the last approval back, as long as no call has used it
-  space        mark several, then a or d decides them together; esc unmarks
-  j k ↑ ↓      the next or the previous request
-  PgUp PgDn    scroll its arguments; J K by one line, g G to the start and the end
-  q, ctrl-c    leave; what waits goes on waiting
-
-  What agents wrote stands behind │ or =. A character that would hide or move text is shown as ⟨U+202E⟩.
-  No answer in time is a no.
-
-  any key goes back"""
+HELP = (
+    ("a", "approve the selected request, or all that are marked with space"),
+    ("A", "approve it, and the same call again for ten minutes; shows the scope and asks y first"),
+    ("d", "deny with a reason that the agent is told; enter sends it, esc goes back"),
+    ("u", "take the last approval back, as long as no call has used it"),
+    ("space", "mark several, then a or d decides them together; esc unmarks"),
+    ("j k ↑ ↓", "the next or the previous request"),
+    ("PgUp PgDn", "scroll its arguments; J K by one line, g G to the start and the end"),
+    ("q, ctrl-c", "leave; what waits goes on waiting"),
+    ("", ""),
+    (
+        "│ and =",
+        "stand before what agents wrote. A character that would hide or move text is shown as ⟨U+202E⟩",
+    ),
+    ("", ""),
+    ("", "No answer in time is a no. Any key goes back."),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +66,12 @@ def picture(board: Board, view: View) -> list[Line]:
     """The whole screen."""
     width, room = view.width, view.room(board)
     if board.mode is Mode.HELP:
-        body = [line(row) for row in HELP.splitlines()]
+        body = [line("  ", span(f"{key:<11}", Tone.CODE), hang(), does) for key, does in HELP]
     elif board.current is None:
         body = list(_nothing(board, view.now))
     else:
         body = _queue_and_card(board, board.current, view)
+    body = list(fold(body, width))
     padded = [*body[:room], *([line("")] * (room - len(body)))]
     rows = [_title(board, view), _rule(width), *padded, *_message(board, width), _keys(width)]
     return [cut(row, width) for row in rows][: view.height]
@@ -96,7 +100,9 @@ def _rule(width: int, text: str = "") -> Line:
 
 def _nothing(board: Board, now: int) -> Iterator[Line]:
     yield line("")
-    yield line("  Nothing waits. A call that needs you appears here by itself and rings the bell.")
+    yield line(
+        "  ", hang(), "Nothing waits. A call that needs you appears here by itself and rings the bell."
+    )
     if board.answered:
         yield line("")
         yield line(span("  answered", Tone.DIM))
@@ -189,7 +195,7 @@ def _gist(row: ApprovalRequest) -> str:
 
 def _message(board: Board, width: int) -> list[Line]:
     """What is asked or said now: as many lines as it takes, so that no scope is ever cut."""
-    return list(fold([_said(board, width)], width))[:6]
+    return list(fold([_said(board, width)], width))[:10]
 
 
 def _said(board: Board, width: int) -> Line:

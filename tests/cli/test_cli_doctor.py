@@ -215,6 +215,7 @@ async def test_on_a_terminal_the_person_types_the_code(terminal: Terminal, appro
     assert ("wrote the note" in seen) is approves
     assert ("it did not run" in seen.split("2  a call")[1].split("3  a call")[0]) is not approves
     assert "chain of" in seen
+    assert "that is not it: type" in seen
 
 
 def _played(terminal: Terminal, approves: bool) -> str:
@@ -229,7 +230,7 @@ def _played(terminal: Terminal, approves: bool) -> str:
             seen += data.decode("utf-8", "replace")
             asked = re.search(r"([A-Z0-9]{6})  demo/write_note", seen)
             if not typed and asked and "type the code" in seen:
-                os.write(descriptor, (asked[1] if approves else "").encode() + b"\n")
+                os.write(descriptor, b"WR0NG\n" + (asked[1].lower() if approves else "").encode() + b"\n")
                 typed = True
     except OSError:
         pass  # a terminal whose last program is gone reads as an error

@@ -123,7 +123,7 @@ async def test_a_grant_shows_its_scope_and_waits_for_y(terminal: Terminal, tmp_p
     async with parked(terminal.config) as calls, watching(terminal, tmp_path) as screen:
         request = await calls.ask("demo/write_note", {"name": "plan"})
         await screen.until(request.code)
-        text = await screen.decide("A", "any other key goes back")
+        text = await screen.decide("A", "other key goes back")
         assert "exactly these arguments" in text
         await screen.press("y")
         await screen.until("for ten minutes")
