@@ -295,13 +295,18 @@ def _number(name: str, limit: Any) -> Test:
     return test
 
 
+_ODD = "has `.`, `..` or empty segments, which a glob cannot judge"
+
+
 def odd_spelling(text: str) -> str:
     """Why a text is not compared with a glob: it spells a path in a way that globs do not see."""
+    if "/" not in text:
+        return "" if text not in {".", ".."} else _ODD
     if ".." not in text and "//" not in text and "/." not in text and not text.startswith("."):
         return ""
     segments = text.replace("://", ":/", 1).split("/")
     odd = "." in segments or ".." in segments or "" in segments[1:-1]
-    return "has `.`, `..` or empty segments, which a glob cannot judge" if odd else ""
+    return _ODD if odd else ""
 
 
 def _flag(value: Any) -> bool:
