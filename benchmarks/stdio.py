@@ -1,8 +1,9 @@
-"""What `airlock stdio` costs a call: `python benchmarks/stdio.py [--json FILE]`.
+"""What `airlock stdio` costs a call: `python -m benchmarks.stdio [--json FILE] [--turns N] [--peers NAME …]`.
 
-One client, one echo server, and between them nothing (direct), a bare Python hop that parses each line
-and passes it on, or Airlock with 50 rules with argument conditions and every decision committed to the
-audit log. All three are measured in turns, so that a busy machine slows them alike: read the ratios.
+One client, one echo server, and between them nothing (direct), a hop that only parses and passes on, or
+Airlock with rules with argument conditions and every decision committed to the audit log before the call
+is forwarded. All are measured in turns, and ratios are taken within a turn and then their median: a busy
+machine slows all of a turn alike. Read the ratios.
 """
 
 from __future__ import annotations
@@ -10,303 +11,226 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
-ONE_BY_ONE: Final = 1_500
-MANY: Final = 12_000
-FLIGHTS: Final = (16, 64)
-TURNS: Final = 3
+from benchmarks import programs
+from benchmarks.caller import Caller
+from benchmarks.peers import PEERS, install
+
 RULES: Final = 50
-
-ECHO: Final = """
-import json, sys
-read, write = sys.stdin.buffer, sys.stdout.buffer
-TOOL = {"name": "echo", "inputSchema": {"type": "object"}}
-while True:
-    data = read.read1(65536)
-    if not data:
-        break
-    while not data.endswith(b"\\n"):
-        data += read.read1(65536)
-    out = []
-    for line in data.split(b"\\n"):
-        if not line:
-            continue
-        frame = json.loads(line)
-        method = frame.get("method")
-        if method == "tools/call":
-            text = frame["params"]["arguments"]["text"]
-            result = {"content": [{"type": "text", "text": text}]}
-        elif method == "initialize":
-            result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
-                      "serverInfo": {"name": "echo", "version": "1"}}
-        elif method == "tools/list":
-            result = {"tools": [TOOL]}
-        else:
-            continue
-        out.append(json.dumps({"jsonrpc": "2.0", "id": frame["id"], "result": result}).encode() + b"\\n")
-    write.write(b"".join(out))
-    write.flush()
-"""
-
-HOP: Final = """
-import asyncio, json, sys
-
-async def pump(reader, writer):
-    while line := await reader.readline():
-        writer.write(json.dumps(json.loads(line)).encode() + b"\\n")
-    writer.close()
-
-async def main():
-    loop = asyncio.get_running_loop()
-    child = await asyncio.create_subprocess_exec(
-        *sys.argv[1:], stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sys.stdout)
-    writer = asyncio.StreamWriter(transport, protocol, None, loop)
-    back = asyncio.create_task(pump(child.stdout, writer))
-    await pump(reader, child.stdin)
-    await child.wait()
-    await back
-
-asyncio.run(main())
-"""
+TURNS: Final = 5
+WIDTH: Final = 100
+DIRECT: Final = "direct"
+FLOOR: Final = "hop, streams"
+LEAST: Final = "hop, least"
+AIRLOCK: Final = f"airlock, {RULES} rules"
 
 
-class Client:
-    """Speaks raw frames over blocking pipes, with as many calls in flight as asked."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How much is asked in one turn."""
 
-    def __init__(self, words: list[str], tool: str, env: dict[str, str]) -> None:
-        started = time.perf_counter()
-        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self._in, self._out = self.process.stdin.fileno(), self.process.stdout.fileno()
-        self._rest = b""
-        self._tool = tool
-        self._id = 0
-        info = {"name": "bench", "version": "1"}
-        self._write(
-            "initialize", {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": info}, "i"
-        )
-        self._lines(1)
-        self.start = time.perf_counter() - started
-        self._send(b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
-        self._write("tools/list", {}, "l")
-        self._lines(1)
-
-    def _write(self, method: str, params: dict[str, Any], frame_id: Any) -> None:
-        frame = {"jsonrpc": "2.0", "id": frame_id, "method": method, "params": params}
-        self._send(json.dumps(frame).encode() + b"\n")
-
-    def _send(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self._in, data) :]
-
-    def _call(self) -> bytes:
-        self._id += 1
-        return (
-            b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%s",'
-            b'"arguments":{"text":"twenty bytes of text","n":%d}}}\n'
-            % (self._id, self._tool.encode(), self._id)
-        )
-
-    def _lines(self, least: int) -> list[bytes]:
-        lines: list[bytes] = []
-        while len(lines) < least:
-            data = os.read(self._out, 262_144)
-            assert data, "the other end is gone"
-            *more, self._rest = (self._rest + data).split(b"\n")
-            lines += [line for line in more if b'"method"' not in line]
-        return lines
-
-    def latencies(self, count: int) -> list[float]:
-        """Seconds for each of so many calls, one after the other."""
-        taken = []
-        for _ in range(count):
-            call = self._call()
-            before = time.perf_counter()
-            self._send(call)
-            lines = self._lines(1)
-            taken.append(time.perf_counter() - before)
-            assert b"twenty bytes" in lines[0], lines[0]
-        return taken
-
-    def rate(self, count: int, flight: int) -> float:
-        """Calls a second with so many in flight."""
-        before = time.perf_counter()
-        self._send(b"".join(self._call() for _ in range(flight)))
-        sent, seen = flight, 0
-        while seen < count:
-            lines = self._lines(1)
-            assert all(b"twenty bytes" in line for line in lines)
-            seen += len(lines)
-            more = min(len(lines), count - sent)
-            if more > 0:
-                self._send(b"".join(self._call() for _ in range(more)))
-                sent += more
-        return count / (time.perf_counter() - before)
-
-    def usage(self) -> tuple[float, float]:
-        """CPU seconds so far and resident megabytes; zeros where the system does not say."""
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-            ticks = int(fields[11]) + int(fields[12])
-            return ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-        return 0.0, 0.0
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
+    one_by_one: int = 600
+    many: int = 6_000
+    flights: tuple[int, ...] = (16, 64)
 
 
-def config(folder: Path) -> Path:
-    """An Airlock config with rules that every call must be held against."""
-    rules = [
-        {
-            "id": f"rule-{number}",
-            "tool": "up/echo",
-            "effect": "deny",
-            "args": [
-                {"text": {"regex": f"^forbidden word {number}$"}},
-                {"n": {"lt": -number - 1}},
-                {"text": {"in": [f"a{number}", f"b{number}"]}},
-                {"path": {"under": f"/etc/{number}"}},
-                {"text": {"glob": f"*secret{number}*"}},
-            ][number % 5],
-        }
-        for number in range(RULES)
-    ]
-    text = {
-        "database": f"sqlite:///{folder}/airlock.db",
-        "providers": {
-            "up": {"type": "stdio", "command": sys.executable, "args": ["-I", "-S", "-c", ECHO]},
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What one turn of one way took: milliseconds, calls a second by flight, microseconds of CPU."""
+
+    p50: float
+    p99: float
+    rates: Mapping[int, float]
+    cpu: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """One way: the best turn's times and rates, and the medians of the ratios within the turns."""
+
+    p50_ms: float
+    added_ms: float
+    p99_ms: float
+    cpu_us: float
+    rates: Mapping[int, float]
+    added_by_floor: float
+    rate_by_floor: Mapping[int, float]
+    start_s: float
+    pss_mb: float
+
+
+def turn(way: Caller, load: Load) -> Turn:
+    """Measure one way once."""
+    taken = sorted(way.latencies(load.one_by_one))
+    rates = {1: len(taken) / sum(taken)}
+    cpu = 0.0
+    for flight in load.flights:
+        before = way.cpu()
+        rates[flight] = way.rate(load.many, flight)
+        if flight == load.flights[0]:
+            cpu = (way.cpu() - before) / load.many * 1e6
+    p50, p99 = statistics.median(taken) * 1e3, taken[int(len(taken) * 0.99)] * 1e3
+    return Turn(p50=p50, p99=p99, rates=rates, cpu=cpu)
+
+
+def measure(ways: Mapping[str, Caller], load: Load, turns: int) -> dict[str, Figures]:
+    """The figures of every way; the first is the direct one, the second the floor."""
+    for one in ways.values():
+        one.latencies(100)
+        one.rate(1_000, load.flights[-1])
+    taken = [{name: turn(one, load) for name, one in ways.items()} for _ in range(turns)]
+    return {name: figures(name, one, taken) for name, one in ways.items()}
+
+
+def figures(name: str, way: Caller, taken: list[dict[str, Turn]]) -> Figures:
+    """The turns of one way as one line."""
+    direct, floor = list(taken[0])[:2]
+    own = [one[name] for one in taken]
+    added = [one[name].p50 - one[direct].p50 for one in taken]
+    floor_added = [one[floor].p50 - one[direct].p50 for one in taken]
+    flights = list(own[0].rates)
+    return Figures(
+        p50_ms=min(one.p50 for one in own),
+        added_ms=statistics.median(added),
+        p99_ms=statistics.median(one.p99 for one in own),
+        cpu_us=min(one.cpu for one in own),
+        rates={flight: max(one.rates[flight] for one in own) for flight in flights},
+        added_by_floor=statistics.median(a / b for a, b in zip(added, floor_added, strict=True)),
+        rate_by_floor={
+            flight: statistics.median(one[name].rates[flight] / one[floor].rates[flight] for one in taken)
+            for flight in flights
         },
-        "agents": {"bench": {"allow": ["up/*"]}},
-        "rules": rules,
-    }
-    path = folder / "airlock.yaml"
-    path.write_text(json.dumps(text))
-    return path
+        start_s=way.start,
+        pss_mb=way.pss(),
+    )
 
 
 @contextlib.contextmanager
-def clients(folder: Path) -> Iterator[dict[str, Client]]:
-    """The three ways to the echo server, all started."""
-    echo = [sys.executable, "-I", "-S", "-c", ECHO]
-    airlock = [sys.executable, "-m", "airlock", "stdio", "--agent", "bench", "--config", str(config(folder))]
-    env = {**os.environ, "AIRLOCK_STATE_DIR": str(folder / "state")}
-    ways = {
-        "direct": Client(echo, "echo", env),
-        "bare hop": Client([sys.executable, "-c", HOP, *echo], "echo", env),
-        "airlock": Client(airlock, "up__echo", env),
-    }
+def started(commands: Mapping[str, tuple[list[str], str]], folder: Path) -> Iterator[dict[str, Caller]]:
+    """A client for each command line and tool; all are ended afterwards."""
+    env = programs.environment(folder)
+    ways: dict[str, Caller] = {}
     try:
+        for name, (words, tool) in commands.items():
+            ways[name] = Caller(words, tool, env)
         yield ways
     finally:
         for one in ways.values():
             one.close()
 
 
-def measure(ways: dict[str, Client], turns: int) -> dict[str, dict[str, float]]:
-    """The figures of each way: medians over the turns, the best rate."""
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    rates: dict[tuple[str, int], list[float]] = {}
-    used: dict[str, float] = dict.fromkeys(ways, 0.0)
-    for one in ways.values():
-        one.latencies(200)
-    for _ in range(turns):
-        for name, one in ways.items():
-            taken[name] += one.latencies(ONE_BY_ONE)
-        for flight in FLIGHTS:
-            for name, one in ways.items():
-                before = one.usage()[0]
-                rates.setdefault((name, flight), []).append(one.rate(MANY, flight))
-                used[name] += one.usage()[0] - before
-    figures: dict[str, dict[str, float]] = {}
-    for name, one in ways.items():
-        ordered = sorted(taken[name])
-        figures[name] = {
-            "p50_ms": statistics.median(ordered) * 1e3,
-            "p99_ms": ordered[int(len(ordered) * 0.99)] * 1e3,
-            "start_s": one.start,
-            "cpu_us": used[name] / (turns * MANY * len(FLIGHTS)) * 1e6,
-            "rss_mb": one.usage()[1],
-            **{f"rate_{flight}": max(rates[name, flight]) for flight in FLIGHTS},
-        }
-    for found in figures.values():
-        found["added_p50_ms"] = found["p50_ms"] - figures["direct"]["p50_ms"]
-        for flight in FLIGHTS:
-            found[f"of_hop_{flight}"] = found[f"rate_{flight}"] / figures["bare hop"][f"rate_{flight}"]
-    return figures
+Commands = dict[str, tuple[list[str], str]]
 
 
-def show(figures: dict[str, dict[str, float]]) -> None:
-    """A table on the terminal."""
-    table = Table(title=f"a call over stdio; {RULES} rules with conditions, audit committed")
-    columns = (
-        "p50 ms",
-        "added ms",
-        "p99 ms",
-        "start s",
-        "CPU µs",
-        "RSS MB",
-        "16 /s",
-        "of hop",
-        "64 /s",
-        "of hop",
-    )
-    table.add_column("way")
-    for name in columns:
-        table.add_column(name, justify="right")
-    for name, found in figures.items():
-        table.add_row(
+def floors() -> Commands:
+    """Nothing in the way, and the two hops."""
+    return {
+        DIRECT: (programs.echo(), "echo"),
+        FLOOR: (programs.hop(programs.STREAMS), "echo"),
+        LEAST: (programs.hop(programs.LEAST), "echo"),
+    }
+
+
+def airlocks(folder: Path, rules: Mapping[str, int]) -> Commands:
+    """Airlock with so many rules under each name."""
+    found: Commands = {}
+    for number, (name, count) in enumerate(rules.items()):
+        config = programs.write_config(folder, f"airlock{number}", count)
+        found[name] = (programs.airlock(config), "up__echo")
+    return found
+
+
+def peers(names: list[str], folder: Path, cache: Path) -> Commands:
+    """Other proxies, installed where they are not yet."""
+    found: Commands = {}
+    for name in names:
+        files = folder / name
+        files.mkdir()
+        found[name] = (PEERS[name].words(install(name, cache), files), "echo")
+    return found
+
+
+def by_rules(folder: Path, load: Load, turns: int) -> dict[str, Figures]:
+    """What more rules and parked calls change."""
+    counts = {"airlock, 1 rule": 1, AIRLOCK: RULES, "airlock, 500 rules": 500, "50 rules, 200 parked": RULES}
+    with started({**floors(), **airlocks(folder, counts)}, folder) as ways:
+        ways["50 rules, 200 parked"].park("up__ask", 200)
+        return measure(ways, load, turns)
+
+
+def by_size(folder: Path, turns: int, size: int = 20_000) -> dict[str, Figures]:
+    """What large arguments and results change."""
+    small = floors()
+    del small[LEAST]  # it holds nobody back: with full pipes it waits for itself
+    with started({**small, **airlocks(folder, {AIRLOCK: RULES})}, folder) as ways:
+        for one in ways.values():
+            one.load(size)
+        return measure(ways, Load(one_by_one=200, many=1_000), turns)
+
+
+def table(title: str, found: Mapping[str, Figures]) -> Table:
+    """The figures, in less than 100 columns."""
+    flights = list(next(iter(found.values())).rates)
+    shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    shown.add_column("way", no_wrap=True)
+    heads = ["p50 ms", "added", "× hop", "p99 ms", "CPU µs", *(f"{one}/s" for one in flights), "of hop"]
+    for head in heads:
+        shown.add_column(head, justify="right", no_wrap=True)
+    for name, one in found.items():
+        shown.add_row(
             name,
-            f"{found['p50_ms']:.3f}",
-            f"{found['added_p50_ms']:.3f}",
-            f"{found['p99_ms']:.3f}",
-            f"{found['start_s']:.2f}",
-            f"{found['cpu_us']:.0f}",
-            f"{found['rss_mb']:.0f}",
-            *(
-                cell
-                for flight in FLIGHTS
-                for cell in (f"{found[f'rate_{flight}']:,.0f}", f"{found[f'of_hop_{flight}']:.2f}")
-            ),
+            f"{one.p50_ms:.3f}",
+            f"{one.added_ms:.3f}",
+            f"{one.added_by_floor:.2f}",
+            f"{one.p99_ms:.2f}",
+            f"{one.cpu_us:.0f}",
+            *(f"{rate:,.0f}" for rate in one.rates.values()),
+            f"{one.rate_by_floor[flights[-1]]:.2f}",
         )
-    Console().print(table)
+    return shown
+
+
+def page() -> Console:
+    """Where tables are printed: 100 columns, also into a file."""
+    return Console() if Console().width >= WIDTH else Console(width=WIDTH)
+
+
+def plain(found: Mapping[str, Figures]) -> dict[str, object]:
+    """The figures as JSON values."""
+    return {name: asdict(one) for name, one in found.items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--turns", type=int, default=TURNS)
+    parser.add_argument("--peers", nargs="*", default=[], choices=sorted(PEERS), help="measure these as well")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "airlock-benchmarks")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, clients(Path(name)) as ways:
-        figures = measure(ways, options.turns)
-    show(figures)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        commands = {
+            **floors(),
+            **airlocks(folder, {AIRLOCK: RULES}),
+            **peers(options.peers, folder, options.cache),
+        }
+        with started(commands, folder) as ways:
+            found = measure(ways, Load(), options.turns)
+    page().print(table("a call over stdio; every decision committed first", found))
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+        options.json.write_text(json.dumps(plain(found), indent=1) + "\n")
 
 
 if __name__ == "__main__":

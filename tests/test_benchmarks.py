@@ -1,0 +1,51 @@
+"""The benchmarks run: a small turn of each way, a table that fits, a chart that is XML."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import start, stdio
+from benchmarks.chart import Bars, draw
+
+SMALL = stdio.Load(one_by_one=5, many=40, flights=(4, 8))
+
+
+def test_every_way_is_measured_and_the_table_fits_a_hundred_columns(tmp_path: Path) -> None:
+    commands = {**stdio.floors(), **stdio.airlocks(tmp_path, {stdio.AIRLOCK: 50})}
+    with stdio.started(commands, tmp_path) as ways:
+        ways[stdio.AIRLOCK].park("up__ask", 3)
+        found = stdio.measure(ways, SMALL, 1)
+    assert list(found) == [stdio.DIRECT, stdio.FLOOR, stdio.LEAST, stdio.AIRLOCK]
+    assert all(one.p50_ms > 0 and set(one.rates) == {1, 4, 8} for one in found.values())
+    page = stdio.page()
+    with page.capture() as caught:
+        page.print(stdio.table("a title", found))
+    lines = caught.get().splitlines()
+    assert all(len(line) <= stdio.WIDTH for line in lines)
+    assert all(any(line.startswith(name) for line in lines) for name in found)
+    assert "…" not in caught.get()
+
+
+def test_large_calls_pass_every_way_that_holds_back(tmp_path: Path) -> None:
+    with stdio.started(stdio.airlocks(tmp_path, {stdio.AIRLOCK: 1}), tmp_path) as ways:
+        one = ways[stdio.AIRLOCK]
+        one.load(20_000)
+        assert one.rate(64, 32) > 0
+        assert one.pss() >= 0
+
+
+def test_the_start_of_airlock_is_shown_beside_the_interpreters() -> None:
+    found = start.measure(1)
+    assert start.AIRLOCK in found
+    assert len(start.lines(found)) == len(found)
+
+
+def test_the_chart_is_xml_with_a_bar_for_each_value() -> None:
+    text = draw([Bars(title="a < b", values={"one": 1.0, "airlock, 50": 2.5}, form="{:.1f}")], "airlock,")
+    tree = ET.fromstring(text)
+    bars = [node for node in tree.iter() if node.tag.endswith("rect")]
+    assert [bar.get("class") for bar in bars] == ["b", "o"]
