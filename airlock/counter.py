@@ -19,7 +19,7 @@ from airlock.errors import Conflict, NotPermitted, Stale, StoreBusy
 from airlock.facts import gather
 from airlock.model import ApprovalRequest, Call, Controls, Decision, Effect, Outcome, Status
 from airlock.overlays import joined
-from airlock.policy import Policy
+from airlock.policy import Facts, Policy
 from airlock.ports import Change, Draft
 from airlock.questions import Questions, Spent
 
@@ -34,6 +34,10 @@ class Counter(Desk):
         """What the policies say of a call: the config's, and those of the API that it came through."""
         facts = await gather(self.policy.needs(call), self._store, self._clock())
         return joined(self.policy.evaluate(call, facts), call.overlay)
+
+    def hidden(self, call: Call) -> frozenset[str]:
+        """The paths in a call's arguments that the rules for it redact, though nothing was decided."""
+        return self.policy.evaluate(call, Facts(now=self._clock())).terms.redact
 
     def shown(self, call: Call, decision: Decision) -> dict[str, Any]:
         """A call's arguments as anyone may see them under this decision."""

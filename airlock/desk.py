@@ -86,6 +86,7 @@ class Desk:
 
     async def undo(self, reference: str, identity: str) -> ApprovalRequest:
         """Take back an approval that nobody has spent, and the grants that came with it."""
+        _check_person(identity)
         for _ in range(ATTEMPTS):
             request = await self._found(reference)
             now = self._clock()
@@ -159,9 +160,13 @@ class Desk:
         event = self._scribe.note("pause.lifted", {"by": identity}, agent=agent)
         await self._store.commit(Change(events=(event,), resumes=lifted))
 
+    def hidden(self, call: Call) -> frozenset[str]:
+        """The paths in a call's arguments that nobody may see; the Counter asks the policy."""
+        raise NotImplementedError
+
     async def reject(self, call: Call, reason: str) -> None:
         """Record a call that never reached the policy, because nothing of that name can be called."""
-        await self._note(self._scribe.refused(call, Refusal.POLICY, reason))
+        await self._note(self._scribe.refused(call, Refusal.POLICY, reason, hidden=self.hidden(call)))
 
     async def remark(self, kind: str, body: Mapping[str, Any], *, agent: str = "") -> None:
         """Record something that is about no call."""

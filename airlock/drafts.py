@@ -71,11 +71,21 @@ class Scribe:
         return kept[0]
 
     def refused(
-        self, call: Call, kind: Refusal, reason: str, *, rule: str = "", request_id: str = ""
+        self,
+        call: Call,
+        kind: Refusal,
+        reason: str,
+        *,
+        hidden: frozenset[str],
+        rule: str = "",
+        request_id: str = "",
     ) -> Draft:
-        """A call that does not run, and no rule's doing: paused, limits, a person's no, a failure."""
+        """A call that does not run, and no rule's doing: paused, limits, a person's no, a failure.
+
+        `hidden` are the paths that the rules for this call redact.
+        """
         body = {
-            "args": self.arguments(call),
+            "args": self._redactor.redact(call.arguments, hidden),
             "effect": "deny",
             "rule": rule,
             "reason": reason,
@@ -97,8 +107,10 @@ class Scribe:
         """How a call that ran came out, and how long it took."""
         ran = max(0, self._clock() - proceed.started_at)
         body: Mapping[str, Any] | str = f'{{"outcome":"{outcome}","duration_ms":{ran:d}}}'
-        if error:
-            body = {"outcome": str(outcome), "duration_ms": ran, "error": error[:2000]}
+        if error:  # a server may repeat what it was given
+            hidden = proceed.decision.terms.redact
+            told = self._redactor.scrub(error[:2000], proceed.call.arguments, hidden)
+            body = {"outcome": str(outcome), "duration_ms": ran, "error": told}
         return self._draft(
             "call.completed",
             body,

@@ -8,7 +8,7 @@ from airlock import approval
 from airlock.drafts import Scribe
 from airlock.errors import Conflict
 from airlock.lobby import Lobby
-from airlock.model import ApprovalRequest, Call, Refusal, Refuse, Status, Wait, Waiter
+from airlock.model import ApprovalRequest, Call, Decision, Refusal, Refuse, Status, Wait, Waiter
 from airlock.ports import Change, Clock, RequestFilter, Store
 
 ATTEMPTS = 50
@@ -24,10 +24,15 @@ class Endings:
         self._scribe = scribe
         self._clock = clock
 
-    async def tell_denied(self, call: Call, request: ApprovalRequest, waiter: Waiter | None = None) -> Refuse:
+    async def tell_denied(
+        self, call: Call, decision: Decision, request: ApprovalRequest, waiter: Waiter | None = None
+    ) -> Refuse:
         """Refuse a call because a person said no, and remember that a caller has heard it."""
         reason = f"denied by a person: {request.note}" if request.note else "denied by a person"
-        event = self._scribe.refused(call, Refusal.DENIED, reason, rule=request.rule, request_id=request.id)
+        hidden = decision.terms.redact
+        event = self._scribe.refused(
+            call, Refusal.DENIED, reason, hidden=hidden, rule=request.rule, request_id=request.id
+        )
         rows = () if request.heard else (replace(request, version=request.version + 1, heard=True),)
         seats = ended(waiter, self._clock())
         try:

@@ -231,7 +231,7 @@ class Gate(Counter):
             await self._store.record([draft], controls.revision)
 
     async def _turn_away(self, call: Call, kind: Refusal, reason: str) -> Refuse:
-        await self._store.record([self._scribe.refused(call, kind, reason)])
+        await self._store.record([self._scribe.refused(call, kind, reason, hidden=self.hidden(call))])
         return Refuse(call=call, kind=kind, reason=reason)
 
     async def _ask(

@@ -136,7 +136,9 @@ class Parking:
             case Status.USED:
                 return await self._decide_again(waiting.call, waiting.waiter)
             case Status.DENIED:
-                return await self._endings.tell_denied(waiting.call, request, waiting.waiter)
+                return await self._endings.tell_denied(
+                    waiting.call, waiting.decision, request, waiting.waiter
+                )
             case status:
                 return await self._too_late(waiting, replace(request, status=status))
 
@@ -153,7 +155,12 @@ class Parking:
         kind = Refusal.EXPIRED if expired else Refusal.CANCELLED
         reason = "nobody decided in time" if expired else "the question was withdrawn"
         draft = self._scribe.refused(
-            waiting.call, kind, reason, rule=waiting.decision.rule, request_id=request.id
+            waiting.call,
+            kind,
+            reason,
+            hidden=waiting.decision.terms.redact,
+            rule=waiting.decision.rule,
+            request_id=request.id,
         )
         await self._store.record([draft])
         return _without(waiting, kind, reason)

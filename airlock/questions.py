@@ -252,10 +252,13 @@ class Questions:
     async def _open_or_tell(self, asking: Asking) -> Asked:
         latest = None if asking.waiter is not None else await self._store.latest(asking.mark)
         if latest is not None and approval.unheard(latest, self._clock()):
-            return await self._endings.tell_denied(asking.call, latest)
+            return await self._endings.tell_denied(asking.call, asking.decision, latest)
         if await self._full(asking.call.agent):
             reason = f"{self.config.approvals.max_pending} requests of this agent wait already"
-            event = self._scribe.refused(asking.call, Refusal.LIMIT, reason, rule=asking.decision.rule)
+            hidden = asking.decision.terms.redact
+            event = self._scribe.refused(
+                asking.call, Refusal.LIMIT, reason, hidden=hidden, rule=asking.decision.rule
+            )
             await self._store.commit(Change(events=(event,), waiters=ended(asking.waiter, self._clock())))
             decision = asking.decision
             return Refuse(

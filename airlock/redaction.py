@@ -18,6 +18,9 @@ _REFERENCES = frozenset(
 """Words beside which a secret's word means a measure or a reference: `primary_key`, `token_count`."""
 
 _MAX_NAMES = 4096
+
+_TELLING = 4
+"""A secret of fewer characters stands in other words too."""
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
@@ -74,6 +77,28 @@ class Redactor:
             items = f"{path}[*]"
             return [self.mask(one) if items in paths else self._inside(one, items, paths) for one in value]
         return value
+
+    def scrub(self, text: str, arguments: Mapping[str, Any], paths: frozenset[str] = frozenset()) -> str:
+        """A text of somebody who saw the arguments, without the secrets of theirs that it repeats."""
+        hidden = sorted(self._secrets(arguments, "", paths), key=len, reverse=True)
+        for secret in hidden:
+            text = text.replace(secret, self.mask(secret))
+        return text
+
+    def _secrets(self, value: Any, path: str, paths: frozenset[str], *, inside: bool = False) -> set[str]:
+        """The texts that `redact` hides, down to every leaf; what is too short to be told apart is left."""
+        if isinstance(value, Mapping):
+            found: set[str] = set()
+            for name, inner in value.items():
+                place = f"{path}.{name}" if path else name
+                hides = inside or self.secret(name) or place in paths
+                found |= self._secrets(inner, place, paths, inside=hides)
+            return found
+        if isinstance(value, (list, tuple)):
+            items = f"{path}[*]"
+            hides = inside or items in paths
+            return set().union(*(self._secrets(one, items, paths, inside=hides) for one in value))
+        return {value} if inside and isinstance(value, str) and len(value) >= _TELLING else set()
 
     def mask(self, value: Any) -> str:
         """What stands in for a value: `‹string, 12 chars, 1f2e3d4c›`."""
