@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airlock.listener import bound
 from airlock.model import Principal
 from airlock.proxy import front_channels, front_io, mirrors, taskbook
 from airlock.proxy.client import Seat
@@ -241,3 +243,23 @@ async def test_the_ends_of_tasks_weigh_only_so_much(tmp_path: Path, monkeypatch:
         assert not book.gone(made[0].id, BOB)
         assert made[-1]
         assert book.find(made[-1].id, ALICE)
+
+
+# -- the listener ----------------------------------------------------------------------------------
+
+
+async def test_answers_in_parts_do_not_wait_for_each_other() -> None:
+    listening = bound("127.0.0.1", 0)
+    arrived: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def accepted(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        arrived.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async with await asyncio.start_server(accepted, sock=listening):
+        _, writer = await asyncio.open_connection(*listening.getsockname()[:2])
+        async with asyncio.timeout(20):
+            assert await arrived == 1
+        writer.close()
+        await writer.wait_closed()
