@@ -65,6 +65,20 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OAuthConfig:
+    """How Airlock comes to its tokens for one server: a person logs in with `airlock login`, or, where
+    `token_url` is set, Airlock itself does with `client_id` and `client_secret`.
+    """
+
+    client_id: str = ""
+    client_secret: Secret | None = None
+    scope: str = ""
+    token_url: str = ""
+    callback_port: int = 18432
+    callback_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderConfig:
     """One MCP server behind us. `prefix` is "" when its tool names pass unchanged (`prefix: none`)."""
 
@@ -82,6 +96,7 @@ class ProviderConfig:
     sampling: bool = True
     elicitation: bool = True
     roots: bool = True
+    oauth: OAuthConfig | None = None
 
     @property
     def allowed(self) -> frozenset[str]:

@@ -9,6 +9,8 @@ from typing import Final, Literal
 
 from airlock.config import HOOK_NAMESPACES, ProviderConfig, Secret
 from airlock.fields import Section
+from airlock.loader_oauth import KEYS as OAUTH_KEYS
+from airlock.loader_oauth import oauth
 from airlock.loader_settings import headers, sensitive, url
 from airlock.reader import Node
 from airlock.reading import Found, Reading
@@ -27,7 +29,7 @@ _OF_TYPE: Final[dict[str, frozenset[_Type]]] = {
     "env": frozenset({"stdio"}),
     "cwd": frozenset({"stdio", "builtin"}),
     "url": frozenset({"http", "sse"}),
-    "headers": frozenset({"http", "sse"}),
+    **{key: frozenset[_Type]({"http", "sse"}) for key in ("headers", *OAUTH_KEYS)},
 }
 
 
@@ -91,6 +93,7 @@ def _provider(reading: Reading, name: str, node: Node, path: str) -> ProviderCon
         sampling=section.choice("sampling", _CONSENTS, "allow") != "deny",
         elicitation=section.choice("elicitation", _CONSENTS, "allow") != "deny",
         roots=section.choice("roots", _CONSENTS, "allow") != "deny",
+        oauth=oauth(section),
     )
 
 

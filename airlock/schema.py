@@ -12,10 +12,12 @@ _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "rule": ("tool", "effect"),
     "test": ("agent", "tool", "expect"),
     "notify": ("type",),
+    "client_credentials": ("token_url", "client_id", "client_secret"),
 }
 _ABOUT: Final[Mapping[str, str]] = {
     "server": "The gateway's listener.",
     "provider": "One MCP server behind Airlock; the word `builtin` alone is the demo server.",
+    "client_credentials": "What Airlock itself logs in with at a server.",
     "profile": "Lists of patterns to extend.",
     "agent": "One agent and its lists of patterns.",
     "rule": "One line of policy with conditions.",

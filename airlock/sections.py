@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from airlock.config import DEFAULT_REDACT
+from airlock.sections_oauth import CLIENT_CREDENTIALS, OAUTH
 from airlock.sections_policy import AGENT, BETWEEN, PROFILE, RULE, TEST
 from airlock.shapes import (
     DURATION,
@@ -200,6 +201,7 @@ PROVIDER: Final[Mapping[str, Key]] = {
     "roots": Key(
         choice("allow", "deny"), "Whether the server learns the client's folders.", "`allow`", "roots: deny"
     ),
+    **OAUTH,
 }
 
 PERSON: Final[Mapping[str, Key]] = {
@@ -307,6 +309,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {
     "": TOP,
     "server": SERVER,
     "provider": PROVIDER,
+    "client_credentials": CLIENT_CREDENTIALS,
     "profile": PROFILE,
     "agent": AGENT,
     "rule": RULE,

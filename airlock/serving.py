@@ -58,6 +58,7 @@ LATER = (
 """What an `airlock stdio` may still need after its first answer; a test holds it against the sources."""
 
 LATER_FOR_URLS = ("airlock.proxy.upstream_http", "airlock.proxy.http_frames")
+LATER_FOR_LOGINS = ("airlock.proxy.oauth", "airlock.proxy.oauth_guard", "airlock.proxy.tokens")
 LATER_FOR_HOOKS = (
     "airlock.hooks.calls",
     "airlock.hooks.dialects",
@@ -101,6 +102,8 @@ def _load_the_rest(config: Config) -> None:
     names = list(LATER)
     if any(one.type in {"http", "sse"} and one.enabled for one in config.providers.values()):
         names += LATER_FOR_URLS
+    if any(one.oauth is not None and one.enabled for one in config.providers.values()):
+        names += LATER_FOR_LOGINS
     if any(one.permission_tool for one in config.agents.values()):
         names += LATER_FOR_HOOKS
 

@@ -64,7 +64,7 @@ def floor_of(place: str) -> int:
         return 2
     if place in ADAPTERS:
         return 3
-    if place in {"runtime", "serving", "listener", "inventory", "hookrun"}:
+    if place in {"runtime", "serving", "listener", "inventory", "hookrun", "logins"}:
         return 4
     return 5 if place in PEOPLE else 1
 

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from airlock.canonical import encode
 from airlock.config import ProviderConfig
-from airlock.errors import UpstreamError, WireError
+from airlock.errors import AirlockError, UpstreamError, WireError
 from airlock.loading import load
 from airlock.model import JsonObject
 from airlock.proxy.connect import Agreement
@@ -59,17 +59,30 @@ class HttpTransport:
         self._opened: asyncio.Future[None] | None = None
         self._status = ""
         self._session_over = False
+        self._asks_for_login = False
         self._listings: set[Id] = set()
         self._mirrors: dict[str, dict[tuple[str, ...], str]] = {}
+        self._auth: httpx2.Auth | None = None
 
     async def open(self, sink: Sink) -> None:
         """Connect, as far as the transport connects before the first message."""
         self._sink = sink
         await asyncio.to_thread(_load)
+        if self._provider.oauth is not None:
+            self._auth = await self._login()
         self._opened = asyncio.get_running_loop().create_future()
         self._owner = asyncio.create_task(self._own(), name=f"http {self._provider.name}")
         self._owner.add_done_callback(self._left)
         await asyncio.shield(self._opened)
+
+    async def _login(self) -> httpx2.Auth:
+        """The login of this provider; UpstreamError with the command where a person must log in."""
+        await asyncio.to_thread(load, ("airlock.proxy.oauth",))
+        from airlock.proxy.oauth import Bearer, Keeper
+
+        keeper = Keeper(self._provider)
+        await keeper.current()
+        return Bearer(self._provider, keeper, self._lose)
 
     def send(self, frame: JsonObject) -> None:
         """Queue one frame; WireError when it cannot be written as JSON."""
@@ -137,6 +150,7 @@ class HttpTransport:
             headers={name: secret.reveal() for name, secret in self._provider.headers.items()},
             timeout=httpx2.Timeout(CONNECT_SECONDS, read=None),  # each request has our own time limit
             event_hooks={"response": [self._responded]},
+            auth=self._auth,
         )
 
     async def _responded(self, response: httpx2.Response) -> None:
@@ -145,6 +159,10 @@ class HttpTransport:
 
         bad = response.status_code >= 400
         self._status = f"HTTP {response.status_code} {response.reason_phrase}".strip() if bad else ""
+        if response.status_code == 401 and "resource_metadata" in response.headers.get(
+            "www-authenticate", ""
+        ):
+            self._asks_for_login = True
         if response.status_code == 404 and "mcp-session-id" in response.request.headers:
             self._session_over = True
         if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
@@ -197,7 +215,7 @@ class HttpTransport:
         """The transport's stand-in for an HTTP error says nothing; the status does."""
         error = frame.get("error")
         if isinstance(error, dict) and self._status and error.get("message") in STAND_INS:
-            error["message"] = f"the server answered with {self._status}{_cure(self._status)}"
+            error["message"] = f"the server answered with {self._status}{self._cure()}"
 
     def _left(self, owner: asyncio.Task[None]) -> None:
         """The owner task ended: by `close`, or because the connection did."""
@@ -215,25 +233,33 @@ class HttpTransport:
         while isinstance(failure, BaseExceptionGroup):
             failure = failure.exceptions[0]
         text = str(failure) or type(failure).__name__
+        if isinstance(failure, AirlockError):
+            return text
         place = urlsplit(self._provider.url)
         if self._status and "HTTPStatus" in type(failure).__name__:
-            return f"{place.netloc} answered with {self._status}{_cure(self._status)}"
+            return f"{place.netloc} answered with {self._status}{self._cure()}"
         cure = ""
         if "CERTIFICATE_VERIFY_FAILED" in text:
             cure = "; name the certificate of its issuer in SSL_CERT_FILE"
         return f"cannot talk to {place.scheme}://{place.hostname}:{_port(place)}: {text}{cure}"
 
+    def _cure(self) -> str:
+        if self._status.startswith(("HTTP 401", "HTTP 403")):
+            name, oauth = self._provider.name, self._provider.oauth
+            if oauth is not None and not oauth.token_url:
+                return f": run `airlock login {name}`"
+            if oauth is not None:
+                return ": check its `client_credentials`"
+            if self._asks_for_login:
+                return f": set `oauth: true` for this provider and run `airlock login {name}`"
+            return ": check the `headers` of this provider"
+        if self._status.startswith(("HTTP 404", "HTTP 405")):
+            return ": check its `url`"
+        return ""
+
 
 def _port(place: SplitResult) -> int:
     return place.port or (443 if place.scheme == "https" else 80)
-
-
-def _cure(status: str) -> str:
-    if status.startswith(("HTTP 401", "HTTP 403")):
-        return ": check the `headers` of this provider"
-    if status.startswith(("HTTP 404", "HTTP 405")):
-        return ": check its `url`"
-    return ""
 
 
 def _load() -> None:

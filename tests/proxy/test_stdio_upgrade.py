@@ -94,7 +94,8 @@ import importlib, json, sys
 import airlock.stdiocli, airlock.proxy.stdio, airlock.loader
 import airlock.gate, airlock.store.sqlite, airlock.notify
 from airlock import serving
-for name in (*serving.LATER, *serving.LATER_FOR_URLS, *serving.LATER_FOR_HOOKS):
+LATER = (*serving.LATER, *serving.LATER_FOR_URLS, *serving.LATER_FOR_LOGINS, *serving.LATER_FOR_HOOKS)
+for name in LATER:
     importlib.import_module(name)
 print(json.dumps({name: one.__file__ for name, one in sys.modules.items() if name.startswith("airlock")}))
 """
