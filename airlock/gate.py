@@ -17,7 +17,7 @@ from airlock.config import Config
 from airlock.counter import Counter
 from airlock.drafts import Scribe
 from airlock.endings import ATTEMPTS, Endings
-from airlock.errors import AirlockError, Conflict, Stale, StoreBusy
+from airlock.errors import AirlockError, Conflict, Stale, StoreBusy, StoreError
 from airlock.ids import make_code as random_code
 from airlock.ids import make_id as random_id
 from airlock.ids import now_ms
@@ -181,6 +181,9 @@ class Gate(Counter):
     async def _guarded(self, call: Call, waiter: Waiter | None, *, attend: bool) -> Verdict:
         try:
             return await self._submit(call, waiter, attend=attend)
+        except StoreError as error:
+            log.warning("call of `%s` refused: %s", call.tool, error)
+            reason = "cannot be decided: the database cannot be used"  # where it lies is no agent's business
         except AirlockError as error:
             log.warning("call of `%s` refused: %s", call.tool, error)
             reason = f"cannot be decided: {error}"

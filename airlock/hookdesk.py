@@ -34,6 +34,10 @@ RESULTS = {
 """Events that tell how a call came out."""
 
 
+LONGEST_NAME = 200
+"""Longer names of agents are not even recorded."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """Who brings a hook, and what it may say for itself.
@@ -55,6 +59,8 @@ class Caller:
     def agent_for(self, told: str, usual: str) -> str:
         """The agent whose policy applies; Misnamed when the caller may not speak for it (decisions.md 2)."""
         claims = {name for name in (self.named, told) if name}
+        if any(len(name) > LONGEST_NAME for name in claims):
+            raise Misnamed("no agent has a name as long as that")
         if len(claims) > 1:
             raise Misnamed("two agents are named: one beside the payload, another in it")
         if self.bound:

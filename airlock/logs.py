@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
+from typing import Any
 
 from airlock.errors import UsageError
 
 _UPSTREAM = "airlock.upstream."
 
 
+def _shown(text: str) -> str:
+    """What agents and servers wrote shows whole, and begins no line of its own."""
+    if text.isascii() and text.isprintable():
+        return text
+    from airlock.visible import visible
+
+    return "\n  ".join(visible(line) for line in text.split("\n"))
+
+
 class Lines(logging.Formatter):
     """One line for people; what a server is about begins with its name in the config."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = _shown(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return "  " + _shown(super().formatException(ei))
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
@@ -25,6 +43,8 @@ class Lines(logging.Formatter):
 def log_to(file: Path | None, level: int) -> None:
     """Log to stderr, or to this file with the time; UsageError when it cannot be written."""
     try:
+        if file is not None:  # readable by its user alone
+            os.close(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
         where = logging.FileHandler(file) if file is not None else logging.StreamHandler()
     except OSError as error:
         raise UsageError(f"cannot write the log file `{file}`: {(error.strerror or '').lower()}") from None

@@ -7,6 +7,10 @@ from airlock.hooks.tools import arguments_of, parts_of
 from airlock.model import Call, Origin, Principal
 from airlock.ports import MakeId
 
+_LONGEST = 400
+_LONGEST_PATH = 4_096
+"""What stands on record beside the arguments is bounded."""
+
 
 def build_call(
     event: HookEvent, *, agent: str, workspace: str, new_id: MakeId, identity: str = "", home: str = ""
@@ -28,9 +32,9 @@ def build_call(
         origin=Origin(
             road="hook",
             workspace=workspace,
-            session=event.session,
-            cwd=event.cwd,
+            session=event.session[:_LONGEST],
+            cwd=event.cwd if len(event.cwd) <= _LONGEST_PATH else "",
             client=event.client,
-            tool_use_id=event.tool_use_id,
+            tool_use_id=event.tool_use_id[:_LONGEST],
         ),
     )

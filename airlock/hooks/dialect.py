@@ -17,6 +17,9 @@ from airlock.errors import AirlockError
 from airlock.model import JsonObject, Proceed, Refuse, Verdict, Wait
 
 STILL_OPEN = "a person has not answered yet; the request is still open: make the same call again later"
+LONGEST_TOOL = 1_000
+"""No client has a tool with a longer name; what an agent makes up is not recorded at any length."""
+
 _MARGIN_MS = 5_000
 _REASON_LIMIT = 2_000
 _BLANKS = re.compile(r"[\x00-\x20\x7f\u2028\u2029]+")
@@ -163,6 +166,8 @@ def tool_of(payload: Mapping[str, Any], name: str = "tool_name") -> str:
     tool = payload.get(name)
     if not isinstance(tool, str) or not tool.strip():
         raise UnreadableHook(f"the hook's payload has no `{name}`")
+    if len(tool) > LONGEST_TOOL:
+        raise UnreadableHook(f"the hook's `{name}` is longer than {LONGEST_TOOL} characters")
     return tool
 
 

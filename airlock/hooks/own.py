@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airlock.hooks.dialect import (
+    LONGEST_TOOL,
     Dialect,
     HookAnswer,
     HookEvent,
@@ -32,6 +33,8 @@ class Own(Dialect):
         client, tool = payload.get("client"), payload.get("tool")
         if not (isinstance(client, str) and client.strip() and isinstance(tool, str) and tool.strip()):
             raise UnreadableHook(MISSING)
+        if max(len(client), len(tool)) > LONGEST_TOOL:
+            raise UnreadableHook(f"`client` and `tool` have at most {LONGEST_TOOL} characters")
         for name in ("agent", "session_id", "cwd"):
             if not isinstance(payload.get(name, ""), (str, type(None))):
                 raise UnreadableHook(f"`{name}` is not a text")

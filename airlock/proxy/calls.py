@@ -327,7 +327,7 @@ class Calls:
 
     async def _unknown(self, exchange: Exchange, kind: Kind, name: str, params: JsonObject) -> None:
         arguments = params.get("arguments", {}) if kind is not Kind.RESOURCE else {}
-        call = self._client.call(kind, "", name, arguments, "", params.get("_meta"))
+        call = self._client.call(kind, "", name[:2_000], arguments, "", params.get("_meta"))
         await self._gate.reject(call, f"unknown {kind}")
         self._answers.no_such(exchange, kind, name)
 
