@@ -118,7 +118,8 @@ class Outbox:
         """Add a message."""
         if self.ended:
             return
-        if len(self._queue) >= MAX_QUEUED or self._size + len(data) > MAX_QUEUED_BYTES:
+        full = len(self._queue) >= MAX_QUEUED or self._size + len(data) > MAX_QUEUED_BYTES
+        if self._queue and full:
             log.warning("a client reads too slowly: its stream is ended")
             self.end()
             return

@@ -34,7 +34,14 @@ from airlock.proxy.front_io import (
 )
 from airlock.proxy.router import Router
 from airlock.proxy.session import Session
-from airlock.proxy.wire import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, error_frame
+from airlock.proxy.wire import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    error_frame,
+)
 
 HEADER_MISMATCH: Final = -32020
 MAX_HOUSES: Final = 64
@@ -99,6 +106,7 @@ class Modern:
         self._own = own
         self._houses: OrderedDict[bytes, House] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def sessions(self) -> list[Session]:
         """Everyone to be told when the policy changes."""
@@ -108,6 +116,10 @@ class Modern:
         self, scope: Scope, receive: Receive, send: Send, frame: JsonObject, principal: Principal
     ) -> None:
         """One exchange."""
+        if self._closed:
+            text = "the gateway is ending: try again in a moment"
+            await answer(send, 503, error_frame(frame.get("id"), INTERNAL_ERROR, text))
+            return
         if "method" not in frame:
             await answer(send, 400, error_frame(None, INVALID_REQUEST, "modern clients send no responses"))
             return
@@ -181,6 +193,7 @@ class Modern:
 
     async def close(self) -> None:
         """End every upstream; parked questions keep their grace."""
+        self._closed = True
         houses = list(self._houses.values())
         self._houses.clear()
         for house in houses:
