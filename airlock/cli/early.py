@@ -10,7 +10,7 @@ import click
 from airlock.cli.frame import Command, here
 
 
-@click.command(cls=Command, example="airlock stdio --agent claude-code --config airlock.yaml")
+@click.command(cls=Command, tells=False, example="airlock stdio --agent claude-code --config airlock.yaml")
 @click.option("--agent", required=True, metavar="NAME", help="The agent of the config whose policy applies.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error; to stderr.")
 @click.option("--log-file", type=click.Path(path_type=Path), metavar="FILE", help="Log there, not to stderr.")
@@ -20,7 +20,7 @@ def stdio(agent: str, log_level: str | None, log_file: Path | None) -> int:
     return int(import_module("airlock.stdiocli").main(words))
 
 
-@click.command(cls=Command, example="airlock hook --client claude-code || exit 2")
+@click.command(cls=Command, tells=False, example="airlock hook --client claude-code || exit 2")
 @click.option("--client", metavar="NAME", help="Whose hook JSON is on stdin (claude-code).")
 @click.option("--agent", metavar="NAME", help="The agent of the config whose policy applies.")
 @click.option("--url", metavar="URL", help="Ask the gateway there; else decide on the database.")

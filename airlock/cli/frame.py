@@ -65,11 +65,12 @@ def common_options() -> list[click.Parameter]:
 class Command(click.Command):
     """A command with the common options and an example."""
 
-    def __init__(self, *args: Any, example: str = "", **attributes: Any) -> None:
+    def __init__(self, *args: Any, example: str = "", tells: bool = True, **attributes: Any) -> None:
         attributes.setdefault("context_settings", HELP)
         super().__init__(*args, **attributes)
         self.example = example
-        self.params += common_options()
+        # What `stdio` and `hook` write is a protocol's: they have no other form of it.
+        self.params += [one for one in common_options() if tells or one.name != "json"]
 
     def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002 - wrapped by the list, never cut
         """The first sentence of the help."""

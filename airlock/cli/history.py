@@ -49,7 +49,7 @@ def audit() -> None:
     "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many."
 )
 def list_(agent: str, tool: str, since: int | None, limit: int) -> None:
-    """One line a call, newest first."""
+    """One row a call, newest first."""
     wait_for(_list(here(), AuditFilter(agent=agent, tool=tool, since=since, limit=limit)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -122,7 +122,14 @@ def sections_of(host: Host, project: Path) -> Iterator[Section]:
         table = _table(file, form, path)
         if isinstance(table, Mapping) and table:
             servers = tuple(_server(name, one) for name, one in table.items() if isinstance(one, Mapping))
+            if not pattern.startswith(("~", "{codex}")) or "{project}" in keys:
+                servers = tuple(map(_here, servers))
             yield Section(host=host.name, file=file, path=path, form=form, servers=servers)
+
+
+def _here(server: Server) -> Server:
+    """A client starts the servers of a project in its folder, wherever Airlock may be started later."""
+    return replace(server, cwd=".") if server.type == "stdio" and not server.cwd else server
 
 
 def place_of(pattern: str, project: Path) -> Path:

@@ -136,7 +136,7 @@ def _init(frame: Frame, wanted: Wanted) -> int:
         put_json(_report(target, plan, command, wrote))
         return Exit.DONE
     _say(target, plan)
-    _say_client(host, command, wrote)
+    _say_client(host, command, wrote, others=bool(sections))
     if wrote and wanted.hooked:
         connect.tell(hosts, links, by_plugin=wanted.plugin is not None)
     return Exit.DONE
@@ -316,7 +316,7 @@ def _say(target: Path, plan: Plan) -> None:
         complain(f"`{ENV_FILE}` is not ignored by git here: add it to .gitignore")
 
 
-def _say_client(host: Host, command: list[str], wrote: list[str]) -> None:
+def _say_client(host: Host, command: list[str], wrote: list[str], *, others: bool) -> None:
     if wrote:
         put(f"{host.title} starts only airlock now ({', '.join(wrote)}); `airlock init --undo` puts it back")
         return
@@ -330,7 +330,8 @@ def _say_client(host: Host, command: list[str], wrote: list[str]) -> None:
         how = how.replace(mark, text)
     put(f"to plug it into {host.title}:")
     put(f"  {how}")
-    put("  and take its other servers out: `airlock init --write-client --force` does both")
+    if others:
+        put("  and take its other servers out: `airlock init --write-client --force` does both")
     put(f"  its own tools too: `airlock init --{host.name} --connect` shows how, `--write-client` does it")
 
 

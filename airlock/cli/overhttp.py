@@ -49,7 +49,8 @@ def _sent(
     except TimeoutError:
         raise UpstreamError(f"no answer within {seconds:g}s") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise UpstreamError(str(error) or type(error).__name__) from None
+        said = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+        raise UpstreamError(said.lower()) from None
     finally:
         connection.close()
 

@@ -223,6 +223,8 @@ async def test_init_writes_a_config_that_allows_reading_and_asks_for_the_rest(pr
     config = load(project.config)
     policy = compile_policy(config)
     assert set(config.providers) == {"notes", "hub"}
+    # As the client does: in the project's folder, wherever a gateway may be started.
+    assert config.providers["notes"].cwd == project.folder.resolve()
     allowed = [line.text for line in config.agents["claude-code"].lists.allow]
     assert "notes/list_notes" in allowed
     assert "notes/write_note" not in allowed
@@ -327,6 +329,7 @@ async def test_without_any_client_a_config_for_the_demo_server_is_written(projec
     ended = await project.run("init")
     assert ended.code == 0, ended.err
     assert "claude mcp add airlock" in ended.out
+    assert "other servers" not in ended.out
     assert set(load(project.config).providers) == {"demo"}
 
 

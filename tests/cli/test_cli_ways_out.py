@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from airlock.cli.board import Board, Mode
 from airlock.cli.lines import Tone, fold, hang, line, span, text_of, width_of
+from airlock.cli.main import cli
 from airlock.cli.screen import HELP, View, picture
 from airlock.cli.tables import table
 from airlock.hookcli import CLIENTS
@@ -168,6 +170,13 @@ def test_a_hook_for_a_client_that_nobody_knows_blocks() -> None:
     )
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"unknown client `gemni`: there are claude-code, codex" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["stdio", "hook"])
+def test_commands_that_speak_a_protocol_offer_no_json_of_their_own(command: str) -> None:
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None
+    assert "--json" not in {name for one in found.params for name in one.opts}
 
 
 def test_the_clients_of_the_command_are_those_of_the_dialects() -> None:
