@@ -7,6 +7,7 @@ that was judged is the frame that is sent.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias
 
@@ -27,6 +28,16 @@ INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 
 _ABSENT: Final[Any] = object()
+_ID: Final = rb'"id"\s*:\s*(?P<id>-?[0-9]{1,18}|"[A-Za-z0-9_.:-]{1,64}")\s*'
+_KIND: Final = rb'"(?P<kind>result|error|method)"\s*:'
+_OURS: Final = rb'"jsonrpc"\s*:\s*"2\.0"\s*'
+_GLIMPSES: Final = (
+    re.compile(rb"\A\s*\{\s*(?:" + _OURS + rb",\s*)?" + _ID + rb",\s*" + _KIND),
+    re.compile(rb"\A\s*\{\s*" + _KIND + rb"(?s:.*),\s*" + _OURS + rb",\s*" + _ID + rb"\}\s*\Z"),
+    re.compile(rb"\A\s*\{\s*" + _KIND + rb"(?s:.*),\s*" + _ID + rb",\s*" + _OURS + rb"\}\s*\Z"),
+)
+"""How serializers write a message: `id` first, or last beside `jsonrpc`."""
+
 _BREAKS: Final = ((b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"), (b"\xc2\x85", rb"\u0085"))
 
 
@@ -114,12 +125,22 @@ def _salvage(line: bytes) -> tuple[Id | None, bool]:
     try:
         pairs = json.loads(line, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError):
-        return None, False
+        return _glimpse(line)
     if not isinstance(pairs, _Pairs):
         return None, False
     ids = [value for name, value in pairs if name == "id"]
     found = ids[0] if len(ids) == 1 and is_id(ids[0]) else None
     return found, all(name != "method" for name, _ in pairs)
+
+
+def _glimpse(line: bytes) -> tuple[Id | None, bool]:
+    """The same of a line that is no JSON at all, where its beginning or its end says it beyond doubt."""
+    for shape in _GLIMPSES:
+        found = shape.search(line)
+        if found:
+            word = found["id"].decode()
+            return (word[1:-1] if word.startswith('"') else int(word)), found["kind"] != b"method"
+    return None, False
 
 
 class _Pairs(list[Any]):

@@ -144,3 +144,26 @@ def test_an_error_frame_carries_data_only_when_there_is_some() -> None:
     assert json.loads(wire.encode_line(wire.error_frame("a", -1, "no", {"b": 1})))["error"]["data"] == {
         "b": 1
     }
+
+
+@pytest.mark.parametrize(
+    ("line", "found", "response"),
+    [
+        (b'{"jsonrpc":"2.0","id":7,"result":{"a":[1,]}}', 7, True),
+        (b' { "id" : "x-1" , "error" : {', "x-1", True),
+        (b'{"result":{"v":NaN,},"id":9,"jsonrpc":"2.0"}', 9, True),
+        (b'{"result":{"v":"\xff"},"jsonrpc":"2.0","id":9}', 9, True),
+        (b'{"jsonrpc":"2.0","id":7,"method":"x","params":{]}}', 7, False),
+        (b'{"result":{"v":' + b"[" * 9000 + b',"id":3,"result":{}', None, False),
+        (b'{"jsonrpc":"2.0","result":{"id":3,"error":{"jsonrpc":"2.0",]', None, False),
+        (b'log: {"jsonrpc":"2.0","id":7,"result":{', None, False),
+        (b'{"id":1.5,"result":{]', None, False),
+        (b'{"id":"a\\"b","result":{]', None, False),
+    ],
+)
+def test_the_id_of_a_line_that_is_no_json_is_told_where_it_is_beyond_doubt(
+    line: bytes, found: int | str | None, response: bool
+) -> None:
+    with pytest.raises(wire.FrameError) as refused:
+        wire.decode(line)
+    assert (refused.value.frame_id, refused.value.response) == (found, response)
