@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from airlock.policy import Facts, Policy
 
 from airlock.errors import StoreError
 from airlock.gate import Gate
 from airlock.model import Effect, Outcome, Proceed, Refusal, Refuse, Resolution, Status, Wait
+from airlock.policy import Facts, Policy
 from airlock.ports import AuditFilter
 from support.gates import POLICY, Recorder, Timekeeper, call, open_gate
 
@@ -162,9 +162,8 @@ async def test_an_approval_that_is_too_little_today_reopens_under_its_code(tmp_p
 
 
 async def _adopt(gate: Gate, folder: Path, policy: str) -> None:
-    from airlock.policy import compile_policy
-
     from airlock.loader import loads
+    from airlock.policy import compile_policy
 
     config = loads(policy, folder / "airlock.yaml")
     gate.adopt(compile_policy(config), config)

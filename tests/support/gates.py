@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airlock.policy import compile_policy
-
 from airlock.gate import Gate
 from airlock.ids import make_id, now_ms
 from airlock.loader import loads
 from airlock.model import ApprovalRequest, Call, Kind, Origin, Part, Principal
+from airlock.policy import compile_policy
 from airlock.ports import Notifier
 from airlock.redaction import Redactor
 from airlock.store.sqlite import SQLiteStore
