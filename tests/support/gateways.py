@@ -166,7 +166,10 @@ class Later(Generic[T]):
 
 
 def free_socket() -> socket.socket:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    # A listener that names no protocol leaves asyncio without TCP_NODELAY: 40 ms an answer.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(512)
     listener.setblocking(False)
     return listener
 
