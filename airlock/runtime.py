@@ -44,6 +44,11 @@ def find_config(explicit: Path | None, *, starts_programs: bool) -> state.Locate
     """
     located = state.locate(explicit, os.environ, Path.cwd())
     if starts_programs and located.found and not state.trusted(located.path):
+        if state.trusted_text(located.path) is not None:
+            raise NotPermitted(
+                f"`{located.path}` changed since it was trusted: `airlock trust {located.path}` shows the "
+                "difference"
+            )
         raise NotPermitted(
             f"`{located.path}` was only found in the working directory and can start programs: "
             f"read it, then run `airlock trust {located.path}`, or name it with --config"

@@ -22,6 +22,14 @@ def state_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     return path
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Nothing leads around the PIN of an account, so with one set no test could decide anything."""
+    from airlock.cli import pins
+
+    if pins.is_set():
+        pytest.exit(f"a PIN is set in `{pins.place()}`: `airlock pin clear` before the tests", returncode=4)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Where everything can be installed, a skipped test is a failed one."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -73,19 +73,22 @@ async def _examined(frame: Frame, agent: str, *, replay: bool) -> AsyncIterator[
     except UsageError as error:
         yield wrong("config", str(error), "airlock init")
         return
+    later = "airlock doctor, without --no-replay"
     if located.found and not state.trusted(located.path):
         yield wrong(
             "trust",
             f"`{located.path}` was only found here, so `stdio`, `gateway` and `hook` refuse it",
             f"read it, then: airlock trust {located.path}",
         )
-        replay = False
+        replay, later = False, "trust the config first"
     opened = _config(located.path)
     for finding in opened[0]:
         yield finding
     if opened[1] is not None and opened[2] is not None:
         async for finding in _running(opened[1], opened[2], agent, project, replay=replay):
             yield finding
+        if not replay:
+            yield note("replay", "no forbidden call was tried", later)
 
 
 def _config(path: Path) -> tuple[list[Finding], Config | None, Policy | None]:
@@ -130,7 +133,6 @@ async def _running(
         yield wrong("database", str(error))
         return
     if not replay:
-        yield note("replay", "no forbidden call was tried", "airlock doctor, without --no-replay")
         return
     async for finding in _tried(config, policy, agent, project, granted):
         yield finding

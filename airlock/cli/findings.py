@@ -31,6 +31,12 @@ OWN_FILES = 0o077
 PROBE_TOOL = "airlock__doctor_no_such_tool"
 """The name that the replay asks for, and that no server has."""
 
+FORBIDDEN_COMMAND = "airlock-doctor-forbidden-command --now"
+NO_SUCH_TOOL = "AirlockDoctorNoSuchTool"
+"""What the replay feeds to hooks."""
+
+PROBES = (PROBE_TOOL, FORBIDDEN_COMMAND.split(maxsplit=1)[0], NO_SUCH_TOOL)
+
 
 class Level(StrEnum):
     """How bad it is: `wrong` makes `doctor` end with 8."""
@@ -146,7 +152,8 @@ async def unruled(runtime: Runtime) -> Iterator[Finding]:
 
 
 def _ruleless(entry: AuditEntry) -> bool:
-    return entry.result == "denied" and not entry.rule and PROBE_TOOL not in entry.tool
+    ours = any(probe in entry.tool for probe in PROBES)
+    return entry.result == "denied" and not entry.rule and not ours
 
 
 def servers(inventory: Iterable[Inventory]) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from airlock.cli import overhttp
-from airlock.cli.findings import Finding, note, ok, wrong
+from airlock.cli.findings import FORBIDDEN_COMMAND, NO_SUCH_TOOL, Finding, note, ok, wrong
 from airlock.cli.hookfiles import Hook, every_hook
 from airlock.cli.init import own_command
 from airlock.errors import UpstreamError
@@ -28,8 +28,6 @@ from airlock.visible import bounded
 if TYPE_CHECKING:
     from airlock.cli.doors import Doors
 
-FORBIDDEN_COMMAND: Final = "airlock-doctor-forbidden-command --now"
-NO_SUCH_TOOL: Final = "AirlockDoctorNoSuchTool"
 SECONDS: Final = 30.0
 SHELL_ONLY: Final = frozenset({"beforeShellExecution"})
 NOT_TRIED: Final = frozenset({"beforeReadFile", "beforeMCPExecution"})

@@ -41,7 +41,8 @@ def check() -> int:
         for one in problems:
             complain(f"{'warning: ' if one.warning else ''}{one}")
         if not wrong:
-            put(f"{path}: the policy is valid, {_count(tests, 'test')} passed")
+            tested = f"{_count(tests, 'test')} passed" if tests else "it has no tests of its own"
+            put(f"{path}: the policy is valid, {tested}")
     if not wrong:
         return Exit.DONE
     return Exit.FOUND_WRONG if all(one.path == "tests" for one in wrong) else Exit.USAGE

@@ -121,6 +121,25 @@ async def test_explain_takes_names_as_people_write_them_and_says_what_they_may_h
     assert bool(ended.err) is bool(hint)
 
 
+@pytest.mark.anyio
+async def test_a_config_that_changed_since_it_was_trusted_is_told_from_one_that_never_was(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    terminal.config.write_text(terminal.config.read_text() + "# changed\n")
+    changed = await terminal.run("tools")
+    assert (changed.code, "changed since it was trusted" in changed.err) == (4, True)
+    doctor = await terminal.run("doctor")
+    assert doctor.code == 8
+    assert "trust the config first" in doctor.out
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "airlock.yaml").write_text("agents: {a: {}}\n")
+    fresh = await terminal.run("tools", cwd=elsewhere)
+    assert (fresh.code, "only found in the working directory" in fresh.err) == (4, True)
+    served = await terminal.run("stdio", "--agent", "a", cwd=elsewhere)
+    assert served.code == 4
+
+
 # Ways out
 
 
