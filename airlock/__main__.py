@@ -13,6 +13,14 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = sys.argv[1:] if argv is None else argv
     command, rest = split_command(words)
+    try:
+        return _run(command, rest, words)
+    except KeyboardInterrupt:
+        # While still importing. A hook that ends in any other way lets the tool run.
+        return 2 if command == "hook" else 130
+
+
+def _run(command: str, rest: list[str], words: list[str]) -> int:
     if command in FAST and not {"-h", "--help"} & set(rest):
         import importlib
 

@@ -173,6 +173,23 @@ async def test_a_closed_stdout_is_no_failure_and_no_file_is_written_in_its_place
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(("words", "code"), [(("pending",), 130), (("hook",), 2)])
+async def test_ctrl_c_while_it_still_loads_is_no_traceback(
+    terminal: Terminal, tmp_path: Path, words: tuple[str, ...], code: int
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in {'click', 'airlock.hookcli'}:\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+    )
+    ended = await terminal.run(*words, stdin="{}", env={"PYTHONPATH": str(tmp_path)})
+    assert (ended.code, ended.out, ended.err) == (code, "", "")
+
+
+@pytest.mark.anyio
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 async def test_a_full_disk_behind_stdout_is_told_in_one_line(terminal: Terminal) -> None:
     _, err = await _shell(terminal, "$A policy schema >/dev/full; echo $? >&2")
