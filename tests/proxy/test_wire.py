@@ -166,4 +166,4 @@ def test_the_id_of_a_line_that_is_no_json_is_told_where_it_is_beyond_doubt(
 ) -> None:
     with pytest.raises(wire.FrameError) as refused:
         wire.decode(line)
-    assert (refused.value.frame_id, refused.value.response) == (found, response)
+    assert (refused.value.id, refused.value.response) == (found, response)
