@@ -144,7 +144,7 @@ class Policy:
         place = next(number for number, (one, _) in enumerate(outcomes) if one is effect)
         first, its_own = all_findings[place], outcomes[place][1]
         deciding = [hit for e, hits in outcomes if e is effect for hit in hits]
-        winner = min(deciding, key=lambda hit: (hit[0].rule.id, hit[1])) if deciding else None
+        winner = min(deciding, key=_named_first) if deciding else None
         # A part that no rule names is denied on its own, whatever another part's deny rule says.
         unnamed = effect is Effect.DENY and not its_own
         return Decision(
@@ -247,6 +247,19 @@ def _matched(
             if key not in seen:
                 seen.add(key)
                 yield replace(candidate.matched, errored=trouble) if trouble else candidate.matched
+
+
+def _named_first(hit: Hit) -> tuple[int, bool, int, str, str]:
+    """Of the rules that decide the one that is named: the one that asks for most, then the first by id."""
+    (candidate, trouble), reviewers = hit, hit[0].rule.reviewers
+    rule = candidate.rule
+    return (
+        -(reviewers.quorum if reviewers else 1),
+        not (reviewers and reviewers.names),
+        -rule.risk.weight,
+        rule.id,
+        trouble,
+    )
 
 
 def _digest(deciding: Sequence[Hit]) -> str:

@@ -11,7 +11,7 @@ from support.policies import RATED, STORY, call_of, decide, effect_of, listed, p
 
 def test_terms_of_all_asking_rules_are_joined_to_the_strictest() -> None:
     decision = decide(policy_of(STORY), call_of("pay/transfer", {"amount": 500, "country": "US"}))
-    assert (decision.effect, decision.rule) == (Effect.ASK, "abroad")
+    assert (decision.effect, decision.rule) == (Effect.ASK, "big")
     terms = decision.terms
     assert (terms.risk, terms.timeout_ms, terms.reuse_ms, terms.quorum) == (Risk.HIGH, 120_000, 60_000, 2)
     assert terms.reviewers == (
@@ -175,3 +175,29 @@ def test_listed_is_what_could_be_allowed_or_asked(tool: str, effect: Effect | No
 
 def test_nothing_is_listed_for_an_unknown_agent() -> None:
     assert policy_of(LISTED).listing("mallory", Kind.TOOL, "pay", "allowed") is None
+
+
+def test_the_rule_that_asks_for_most_is_named_then_the_first_by_id() -> None:
+    policy = policy_of(
+        """
+        people: {ann: {local: ann}, bob: {local: bob}}
+        agents: {bot: {ask: ["git/*"]}}
+        rules:
+          - {id: b-risky, tool: git/tag, effect: ask, risk: high, reason: tags stay}
+          - {id: c-ann, tool: git/branch, effect: ask, approvers: [ann], reason: ann looks after branches}
+          - {id: d-two, tool: git/commit, effect: ask, quorum: 2, reason: two people}
+          - {id: a-two, tool: git/push, effect: ask, quorum: 2}
+          - {id: z-two, tool: git/push, effect: ask, quorum: 2}
+        """
+    )
+    named = {
+        name: decide(policy, call_of(f"git/{name}")) for name in ("tag", "branch", "commit", "push", "add")
+    }
+    assert {name: one.rule for name, one in named.items()} == {
+        "tag": "b-risky",
+        "branch": "c-ann",
+        "commit": "d-two",
+        "push": "a-two",
+        "add": "agents.bot.ask",
+    }
+    assert named["commit"].reason == "two people"
