@@ -30,8 +30,8 @@ AGENT: Final[Mapping[str, Key]] = {
     ),
     "wait": Key(
         choice("auto", "hold", "pending", "task"),
-        "How a call waits for a person: held open, answered `pending`, or as a task.",
-        "`auto`: by what the client bears",
+        "How a call waits for a person: held open (`hold`), answered `pending`, or as a `task`.",
+        "`auto`: a task where the client takes them, else by what it bears",
         "wait: hold",
     ),
     "patience": Key(
