@@ -76,7 +76,8 @@ async def _serve(options: StdioOptions) -> int:
     except AirlockError as error:
         # Clients hide what we print: the answer to their first message has to say it (decisions.md 45).
         sys.stderr.write(f"airlock: {error}\n")
-        await serving.serve_refusal(error)
         from airlock.cli.exits import exit_of
 
-        return exit_of(error)
+        code = exit_of(error)
+        await serving.serve_refusal(error)
+        return code

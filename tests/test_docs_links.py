@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from airlock.cli.frame import Group
 from airlock.cli.main import cli
 
 ROOT = Path(__file__).parents[1]
@@ -91,7 +92,7 @@ def options(command: click.Command) -> Iterator[click.Parameter]:
     yield from cli.params
     yield from command.params
     yield click.Option(["--help", "-h"])
-    if isinstance(command, click.Group) and getattr(command, "default", ""):
+    if isinstance(command, Group) and command.default:
         below = command.get_command(click.Context(command), command.default)
         yield from below.params if below is not None else ()
 

@@ -37,8 +37,13 @@ rules:
 ELSEWHERE = {"airlock.listener", "airlock.proxy.front", "airlock.web.app"}
 """What only the gateway loads."""
 
-AT_START = {"airlock.notify.bell", "airlock.notify.command", "airlock.notify.webhook"}
-"""What is loaded before the first answer, as far as the config names it."""
+AT_START = {
+    "airlock.cli.exits",
+    "airlock.notify.bell",
+    "airlock.notify.command",
+    "airlock.notify.webhook",
+}
+"""What is loaded before the first answer, as far as it is needed at all."""
 
 
 @pytest.mark.anyio
