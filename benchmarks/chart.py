@@ -9,8 +9,8 @@ from xml.sax.saxutils import escape
 
 BAR: Final = 20
 GAP: Final = 8
-LEFT: Final = 150
-WIDE: Final = 420
+LEFT: Final = 165
+WIDE: Final = 400
 STYLE: Final = (
     "text{font:13px system-ui,sans-serif;fill:#444}.h{font-weight:600}.b{fill:#9db4c0}.o{fill:#2a6f97}"
     "@media(prefers-color-scheme:dark){text{fill:#ccc}.b{fill:#5c7480}.o{fill:#61a5c2}}"

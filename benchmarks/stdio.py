@@ -2,8 +2,8 @@
 
 One client, one echo server, and between them nothing (direct), a hop that only parses and passes on, or
 Airlock with rules with argument conditions and every decision committed to the audit log before the call
-is forwarded. All are measured in turns, and ratios are taken within a turn and then their median: a busy
-machine slows all of a turn alike. Read the ratios.
+is forwarded. All are measured in turns, and of each way the best turn counts: what it costs when the
+machine does nothing else meanwhile. Read the ratios.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """One way: the best turn's times and rates, and the medians of the ratios within the turns."""
+    """One way at its best: times, rates, and both as ratios to the floor's."""
 
     p50_ms: float
     added_ms: float
@@ -93,24 +93,30 @@ def measure(ways: Mapping[str, Caller], load: Load, turns: int) -> dict[str, Fig
 
 def figures(name: str, way: Caller, taken: list[dict[str, Turn]]) -> Figures:
     """The turns of one way as one line."""
-    direct, floor = list(taken[0])[:2]
-    own = [one[name] for one in taken]
-    added = [one[name].p50 - one[direct].p50 for one in taken]
-    floor_added = [one[floor].p50 - one[direct].p50 for one in taken]
-    flights = list(own[0].rates)
+    direct, floor = (best(taken, one) for one in list(taken[0])[:2])
+    own = best(taken, name)
+    added = own.p50 - direct.p50
     return Figures(
-        p50_ms=min(one.p50 for one in own),
-        added_ms=statistics.median(added),
-        p99_ms=statistics.median(one.p99 for one in own),
-        cpu_us=min(one.cpu for one in own),
-        rates={flight: max(one.rates[flight] for one in own) for flight in flights},
-        added_by_floor=statistics.median(a / b for a, b in zip(added, floor_added, strict=True)),
-        rate_by_floor={
-            flight: statistics.median(one[name].rates[flight] / one[floor].rates[flight] for one in taken)
-            for flight in flights
-        },
+        p50_ms=own.p50,
+        added_ms=added,
+        p99_ms=own.p99,
+        cpu_us=own.cpu,
+        rates=own.rates,
+        added_by_floor=added / max(floor.p50 - direct.p50, 1e-6),
+        rate_by_floor={flight: rate / floor.rates[flight] for flight, rate in own.rates.items()},
         start_s=way.start,
         pss_mb=way.pss(),
+    )
+
+
+def best(taken: list[dict[str, Turn]], name: str) -> Turn:
+    """The best of each figure over the turns of one way."""
+    own = [one[name] for one in taken]
+    return Turn(
+        p50=min(one.p50 for one in own),
+        p99=min(one.p99 for one in own),
+        rates={flight: max(one.rates[flight] for one in own) for flight in own[0].rates},
+        cpu=min(one.cpu for one in own),
     )
 
 
@@ -182,7 +188,8 @@ def table(title: str, found: Mapping[str, Figures]) -> Table:
     flights = list(next(iter(found.values())).rates)
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     shown.add_column("way", no_wrap=True)
-    heads = ["p50 ms", "added", "× hop", "p99 ms", "CPU µs", *(f"{one}/s" for one in flights), "of hop"]
+    rates = [f"{one}/s" for one in flights]
+    heads = ["p50 ms", "added", "× hop", "p99 ms", "CPU µs", *rates, "of hop"]
     for head in heads:
         shown.add_column(head, justify="right", no_wrap=True)
     for name, one in found.items():

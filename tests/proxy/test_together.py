@@ -112,3 +112,13 @@ async def test_a_defect_in_one_message_leaves_the_calls_of_its_chunk_unharmed(tm
         with pytest.raises(RuntimeError):
             client.session.receive_all(frames())
         assert "result" in await client.answer(901)
+
+
+async def test_a_session_that_closes_has_every_outcome_on_record(tmp_path: Path) -> None:
+    async with ready(tmp_path) as client:
+        client.session.receive_all([frame(900 + n, "odd__echo", n=n) for n in range(5)])
+        for n in range(5):
+            await client.answer(900 + n)
+        await client.session.close()
+        kinds = [one.kind for one in await client.entries()]
+        assert kinds.count("call.completed") == kinds.count("call.allowed") == 6
