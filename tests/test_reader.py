@@ -1,7 +1,5 @@
 """The strict YAML reader: what it reads, and what it refuses with a line and a cure."""
 
-
-
 from __future__ import annotations
 
 import json
