@@ -14,6 +14,7 @@ import unicodedata
 from typing import Any
 
 from airlock.hooks.shell_parts import COMPLEX, EMPTY, Cwds, Parts
+from airlock.hooks.shell_texts import MAX_BARE, bare, blanked, carried, texts_of
 from airlock.hooks.shell_tree import Walker, parse
 from airlock.model import Part
 
@@ -64,8 +65,14 @@ def _read(command: str, cwds: Cwds, parts: Parts, depth: int) -> None:
     if reason:
         parts.doubt(reason)
         return
+    texts = texts_of(command)
+    if bare(command, texts) > MAX_BARE:
+        parts.doubt(f"more than {MAX_BARE} characters beside its long texts")
+        return
     try:
-        root = parse(command)
+        root = parse(blanked(command, texts))
+        if not carried(root, texts):
+            parts.doubt("quotes that are not understood")
         if root.has_error:
             parts.doubt("syntax that is not understood")
         Walker(command, parts, depth).walk(root, cwds)

@@ -241,7 +241,7 @@ def _make(arguments: Sequence[Word]) -> bool:
 
 
 _SQL_HATCH = re.compile(
-    r"(?:^|\n)\s*[.\\]|load_extension|readfile|writefile|edit\s*\(|fts3_tokenizer", re.IGNORECASE
+    r"(?:^|\n)[ \t]*[.\\]|load_extension|readfile|writefile|edit\s*\(|fts3_tokenizer", re.IGNORECASE
 )
 _SQLITE_OPTIONS = names.words("-json -csv -header -noheader -readonly -line -column -list -batch -bail -safe")
 

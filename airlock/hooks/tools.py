@@ -17,6 +17,7 @@ from airlock.model import JsonObject, Part
 
 SHELL = "bash"
 FETCH = "http/fetch"
+MAX_PARTS = 200
 PATCH = "file/patch"
 
 _CLAUDE = {
@@ -126,8 +127,8 @@ _MANY_PATHS = ("files", "paths", "include", "filePaths")
 _URLS = {"gemini-cli": ("url", "urls", "prompt")}
 _PROSE = "description"
 _OURS = frozenset({"argv", "cwd", "expands", "path", "because"})
-_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"']+|\bwww\.[^\s<>\"']+")
-_PATCHED = re.compile(r"^\*\*\* (?:(Add|Update|Delete) File|Move to): (.+?)\s*$", re.MULTILINE)
+_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:[^\s<>\"']+|\bwww\.[^\s<>\"']+")
+_PATCHED = re.compile(r"^\*\*\* (?:(Add|Update|Delete) File|Move to): (.*\S)", re.MULTILINE)
 _ODD_NAME = re.compile(r"[^A-Za-z0-9_-]")
 """What clients replace by `_` where a server's name becomes part of a tool's."""
 
@@ -171,12 +172,19 @@ def parts_of(event: HookEvent, *, home: str = "") -> tuple[Part, ...]:
     if name == SHELL:
         return _shell(event, home)
     if name == FETCH:
-        return _fetches(event)
+        return _bounded(_fetches(event), "http/_complex", event)
     if name == PATCH:
-        return _patches(event, home)
+        return _bounded(_patches(event, home), "file/_complex", event)
     if name.startswith(("file/", "notebook/")):
-        return _files(name, event, home)
+        return _bounded(_files(name, event, home), "file/_complex", event)
     return (Part(tool=name, arguments=event.input),)
+
+
+def _bounded(parts: tuple[Part, ...], rest: str, event: HookEvent) -> tuple[Part, ...]:
+    """Not more parts than a person reads and a policy judges in no time: the rest is not understood."""
+    if len(parts) <= MAX_PARTS:
+        return parts
+    return (*parts[:MAX_PARTS], Part(tool=rest, arguments=event.input))
 
 
 def _table(event: HookEvent) -> Mapping[str, str]:
@@ -261,7 +269,7 @@ def _files(name: str, event: HookEvent, home: str) -> tuple[Part, ...]:
         if name == "file/glob" and isinstance(pattern, str):
             fixed = re.split(r"[*?\[{(!]", pattern, maxsplit=1)[0]
             open_end = pattern[len(fixed) :]
-            sure = ".." not in open_end and not re.search(r"[{(][^})]*[/~]", open_end)
+            sure = ".." not in open_end and not re.search(r"[{(][^{(})]*[/~]", open_end)
             texts = [posixpath.join(text, fixed.rpartition("/")[0] or fixed[:1]) for text in texts]
     found = [_places(text, event.cwd, home) for text in texts]
     return _located(name, event.input, [path for one in found for path in one], sure=sure and all(found))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -289,6 +290,111 @@ def test_a_text_that_ends_early_is_not_taken_for_one_that_ends_late(line: str) -
 def test_a_file_that_git_writes_while_it_looks_is_a_part(line: str, path: str) -> None:
     written = [part.arguments["path"] for part in split(line, "/w") if part.tool == "file/write"]
     assert written == [path]
+
+
+LONG = "a long text that is only carried, and that says nothing to a shell; "
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"echo \\'{LONG}; rm x; '",
+        f'echo \\"{LONG}; rm x; "',
+        f"# don't\nrm x # {LONG}'",
+        f"echo $'{LONG}\\'; rm x; '",
+        f'echo "a\'{LONG}"; rm x; echo "\'"',
+        f"echo 'a\"{LONG}'; rm x; echo '\"'",
+        f"echo \"<<'E'\"\nrm x # {LONG}\nE",
+        f"echo '<<E'\nrm x # {LONG}\nE",
+        f"# <<'E'\nrm x # {LONG}\nE",
+        f"cat <<'E' <<'F'\nE\nrm x # {LONG}\nF\nE",
+        f"echo $(( 1 <<E ))\nrm x # {LONG}\nE",
+        f"cat <<'xx'\n{LONG}\nab\nxx\nrm x",
+        f"cat << 'E'\n{LONG}\nE\nrm x",
+        f"cat <<-'E'\n{LONG}\n\tE\nrm x\nE",
+        f"cat <<'E'\n{LONG}\n\tE\nE\nrm x",
+        f"cat <<E\n{LONG} $(rm x)\nE",
+        f'echo "{LONG}$(rm x)"',
+        f"echo '{LONG}' $(rm x) '{LONG}'",
+        f"git commit -m \"$(cat <<'E'\n{LONG}\nE\n)\"; rm x",
+        f"bash -c '{LONG}; rm x'",
+        f"eval '{LONG}' 'rm x'",
+    ],
+)
+def test_a_command_beside_or_inside_a_long_text_is_seen(line: str) -> None:
+    """Long texts are kept from the parser: what only looks like one must not hide a command."""
+    assert told(line) & {"bash/rm", "bash/_complex"}
+
+
+@pytest.mark.parametrize(
+    ("line", "tools"),
+    [
+        (f"git commit -m '{LONG * 90}'", {"bash/git"}),
+        (f'git commit -m "{LONG * 90}"', {"bash/git"}),
+        (
+            f"git commit -m \"$(cat <<'EOF'\n{LONG * 90}\n\n- it's `code` and $money\nEOF\n)\"",
+            {"bash/git", "bash/cat"},
+        ),
+        (f"cat > f.py <<'EOF'\n{LONG * 90}\nprint(\"it's\") | (a && b) `c`\nEOF", {"bash/cat", "file/write"}),
+        (f"cat > f.md <<EOF\n{LONG * 90}\nEOF", {"bash/cat", "file/write"}),
+        (f"cat <<'A'\n{LONG * 9}\nA\nls\ncat <<'B'\n{LONG * 9}\nB", {"bash/cat", "bash/ls"}),
+        (f"bash -lc 'ls; echo \"{LONG * 90}\"'", {"bash/ls", "bash/echo"}),
+    ],
+)  # fmt: skip
+def test_long_texts_are_understood_as_before(line: str, tools: set[str]) -> None:
+    assert told(line) == tools
+    argv = [word for part in split(line, "/w") for word in part.arguments.get("argv", [])]
+    assert all("xxxx" not in word for word in argv)
+
+
+SLOW = """
+import sys
+from airlock.hooks.shell import split
+for piece in {pieces!r}:
+    parts = split((piece * 65_000)[:65_000], "/w", home="/h")
+    assert parts[-1].tool == "bash/_complex", piece
+"""
+
+
+def test_a_line_that_keeps_the_parser_busy_is_not_given_to_it() -> None:
+    """A client whose hook takes too long runs the tool; each of these took from ten seconds to minutes."""
+    pieces = [
+        "a|",
+        "a=(",
+        "a() ",
+        ">1`",
+        ":|",
+        "case a in ${-",
+        "<<A ",
+        "cat <<E\n",
+        "$(cat <<'E'\n",
+        "'a' 'b' ",
+    ]
+    code = SLOW.format(pieces=pieces)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)
+
+
+BUSY = """
+from airlock.hooks.dialect import HookEvent
+from airlock.hooks.tools import parts_of
+n = 400_000
+for client, tool, given in [
+    ("gemini-cli", "web_fetch", {"prompt": "a" * n}),
+    ("claude-code", "Glob", {"pattern": "{" * n}),
+    ("claude-code", "Glob", {"pattern": "(a" * n}),
+    ("codex", "apply_patch", {"patch": "*** Add File: " + " " * n + "x"}),
+    ("claude-code", "Bash", {"command": "sqlite3 db '" + chr(10) * 60_000 + "'"}),
+    ("gemini-cli", "read_many_files", {"paths": [f"/a{k}" for k in range(n)]}),
+]:
+    parts = parts_of(HookEvent(client=client, event="PreToolUse", tool=tool, input=given), home="/h")
+    assert len(parts) <= 202
+    assert len(given.get("paths", [])) <= 200 or parts[-1].tool == "file/_complex"
+"""
+
+
+def test_arguments_that_keep_a_pattern_busy_are_read_in_no_time() -> None:
+    """The same for the arguments of other tools: each took from minutes to days."""
+    subprocess.run([sys.executable, "-c", BUSY], check=True, timeout=60, capture_output=True)
 
 
 PLAIN = """

@@ -38,6 +38,7 @@ async def test_a_yes_sends_the_arguments_that_were_shown_and_nothing_beside_them
         second = client.send("tools/call", more)
         await client.recorded(lambda events: [one for one in events if one.kind == "request.joined"])
         client.tell("notifications/cancelled", {"requestId": first, "reason": "user-cancel"})
+        await client.recorded(lambda events: [one for one in events if one.kind == "request.left"])
         await client.gate.resolve(request.code, YES)
         assert (await client.answer(second))["result"]["structuredContent"] == {"a": 1}
         frames = (await client.call("odd__seen", {"method": "tools/call"}))["structuredContent"]["frames"]
