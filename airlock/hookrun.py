@@ -14,15 +14,18 @@ from airlock.errors import AirlockError, UsageError
 from airlock.hookdesk import Caller, HookDesk
 from airlock.hooks.dialect import Dialect, HookAnswer
 from airlock.hooks.dialects import choose
+from airlock.hookwatch import in_time
 from airlock.ids import make_id
 
 
 def answer(options: dict[str, str], payload: bytes, seconds: float | None) -> HookAnswer:
     """The answer to one payload; a deny in its dialect whatever fails."""
     dialect, event = recognise(payload, options.get("client", ""))
+    late = dialect.deny("it could not be decided in time", event=event)
     try:
-        members = read(payload)
-        return asyncio.run(_decide(options, dialect, members, seconds))
+        with in_time(late, dialect.timeout_ms / 1000 if seconds is None else seconds):
+            members = read(payload)
+            return asyncio.run(_decide(options, dialect, members, seconds))
     except AirlockError as error:
         return dialect.deny(str(error).partition("\n")[0], event=event)
 

@@ -130,16 +130,23 @@ class Hook:
         gone = asyncio.create_task(disconnected(receive))
         stop = asyncio.create_task(self._services.closing.asked.wait())
         try:
-            await asyncio.wait({work, gone, stop}, return_when=asyncio.FIRST_COMPLETED)
+            ended = {work, gone, stop}
+            await asyncio.wait(ended, timeout=_longest(asking, caller), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
             if gone.done():
                 raise Gone
-            return asking.deny(STOPPING)
+            return asking.deny(STOPPING if stop.done() else "it could not be decided in time")
         finally:
             for task in (work, gone, stop):
                 task.cancel()
             await asyncio.gather(work, gone, stop, return_exceptions=True)
+
+
+def _longest(asking: Asking, caller: Caller) -> float:
+    """How long its client waits at most, less a moment: a slow database must not pass for consent."""
+    whole = asking.dialect.timeout_ms if caller.timeout_ms is None else caller.timeout_ms
+    return max(0.5, whole / 1000 - 1)
 
 
 class Asking:
