@@ -196,8 +196,11 @@ class Gate(Counter):
         return Refuse(call=call, kind=Refusal.FAILED, reason=reason)
 
     async def _submit(self, call: Call, waiter: Waiter | None, *, attend: bool) -> Verdict:
-        for _ in range(ATTEMPTS):
-            controls = await self._store.controls()
+        for attempt in range(ATTEMPTS):
+            # What is remembered will do, since every write names its revision; only a pause is read anew.
+            controls = self._store.controls_now()
+            if attempt or controls.pauses:
+                controls = await self._store.controls()
             try:
                 return await self._decide(call, controls, waiter, attend=attend)
             except (Stale, Conflict):
@@ -230,7 +233,7 @@ class Gate(Counter):
         if decision.terms.rates and kind == "call.allowed":
             change = Change(events=(draft,), rates=decision.terms.rates, controls=controls.revision)
             await self._store.commit(change)
-        else:
+        elif not self._store.record_now(draft, controls.revision):
             await self._store.record([draft], controls.revision)
 
     async def _turn_away(self, call: Call, kind: Refusal, reason: str) -> Refuse:

@@ -10,12 +10,14 @@ import re
 import sys
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from posixpath import normpath
 
 from airlock.frame import UNRESOLVED, Frame, Holds
 
 _UNCLEAR = re.compile(r"[\x00-\x1f\x7f\\]|^\s|\s$|^~|^[A-Za-z][A-Za-z0-9+.\-]*://|^file:")
+_UNPLAIN = "is not a plain path"
 _MAX_PATH = 4096
 _FOLDS = sys.platform == "darwin"
 
@@ -40,8 +42,14 @@ def _plain(path: str) -> str:
 
 def spellings(value: str, base: str) -> tuple[str, ...] | str:
     """The absolute paths that an argument may mean, the normalised one first; or why that is unclear."""
-    if not value or len(value) > _MAX_PATH or _UNCLEAR.search(value):
-        return "is not a plain path"
+    return _spellings(value, base) if value and len(value) <= _MAX_PATH else _UNPLAIN
+
+
+@lru_cache(maxsize=256)
+def _spellings(value: str, base: str) -> tuple[str, ...] | str:
+    """The same, kept: every rule about a path asks for them, before and while it is judged."""
+    if _UNCLEAR.search(value):
+        return _UNPLAIN
     if not value.startswith("/"):
         if not base:
             return "is relative, and the working directory is not known"
