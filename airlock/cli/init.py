@@ -145,7 +145,7 @@ def _init(frame: Frame, wanted: Wanted) -> int:
 def _plan(host: Host, sections: list[Section], target: Path, wanted: Wanted) -> Plan:
     providers = listed(_planned(_servers(sections)), target, start=wanted.start, yes=wanted.yes)
     providers = agreed(providers, yes=wanted.yes or wanted.print_only)
-    own = (ENV_FILE, target.name)
+    own = (ENV_FILE, target.name, str(state.state_path()))
     return make_plan(
         wanted.agent,
         providers,

@@ -32,6 +32,21 @@ HOUSEKEEPING: Final[Mapping[str, tuple[str, ...]]] = {
 """What each client does for itself. VS Code does not tell its hooks which server a tool belongs to."""
 
 
+SETTINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "claude-code": (
+        ".claude/settings.json", ".claude/settings.local.json", ".mcp.json", "~/.claude/settings.json",
+        "~/.claude.json", "~/.claude/plugins",
+    ),
+    "codex": ("~/.codex/hooks.json", "~/.codex/config.toml", ".codex"),
+    "gemini-cli": (".gemini/settings.json", "~/.gemini/settings.json"),
+    "cursor": (".cursor/hooks.json", ".cursor/mcp.json", "~/.cursor/hooks.json", "~/.cursor/mcp.json"),
+    "vscode": (".vscode/mcp.json", ".vscode/settings.json", ".github/hooks"),
+}  # fmt: skip
+"""Where each client keeps which hooks and servers it runs: who writes there can take Airlock out."""
+
+WRITING: Final = ("file/write", "file/edit", "notebook/edit")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Native:
     """Lines of a policy: allowed and asked patterns of the agent, and whole rules."""
@@ -69,6 +84,15 @@ def native_policy(host: str, agent: str, project: Path, own: Sequence[str]) -> N
                 "deny",
                 f"args: {{path: {{under: [{', '.join(map(_quoted, own))}]}}}}",
                 "reason: these files are Airlock's",
+            ),
+            *_rule(
+                "client-settings",
+                agent,
+                WRITING,
+                "ask",
+                f"args: {{path: {{under: [{', '.join(map(_quoted, SETTINGS[host]))}]}}}}",
+                "risk: high",
+                "reason: it changes which hooks and servers the client runs",
             ),
         ),
     )
