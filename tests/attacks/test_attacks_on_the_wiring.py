@@ -1,4 +1,4 @@
-"""An agent that takes Airlock out of its client, or its answers out of Airlock, with the client's file tools."""
+"""An agent that takes Airlock out of its client, or answers out of Airlock, with the client's file tools."""
 
 from __future__ import annotations
 
