@@ -44,6 +44,11 @@ SETTINGS: Final[Mapping[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """Where each client keeps which hooks and servers it runs: who writes there can take Airlock out."""
 
+DECIDING: Final = (
+    "approve", "deny", "undo", "pause", "resume", "watch", "grants", "keys", "pin", "trust", "init",
+)  # fmt: skip
+"""Commands of Airlock's own by which a person decides, or changes who may."""
+
 WRITING: Final = ("file/write", "file/edit", "notebook/edit")
 
 
@@ -84,6 +89,14 @@ def native_policy(host: str, agent: str, project: Path, own: Sequence[str]) -> N
                 "deny",
                 f"args: {{path: {{under: [{', '.join(map(_quoted, own))}]}}}}",
                 "reason: these files are Airlock's",
+            ),
+            *_rule(
+                "airlocks-own-commands",
+                agent,
+                ("bash/airlock",),
+                "deny",
+                f"args: {{argv: {{any: {{in: [{', '.join(map(_quoted, DECIDING))}]}}}}}}",
+                "reason: who asks cannot decide",
             ),
             *_rule(
                 "client-settings",

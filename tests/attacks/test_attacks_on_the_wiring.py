@@ -9,6 +9,7 @@ import pytest
 
 from airlock.cli.native import SETTINGS, native_policy
 from airlock.cli.plan import make_plan
+from airlock.hooks.shell import split
 from airlock.loader import loads
 from airlock.model import Call, Decision, Effect, Part, Principal, Risk
 from airlock.policy import Facts, Policy, compile_policy
@@ -51,3 +52,36 @@ def test_writing_a_clients_settings_is_of_high_risk_and_never_granted_for_long(
 def test_the_state_directory_is_out_of_reach_of_the_file_tools(tool: str, name: str, tmp_path: Path) -> None:
     policy = policy_for("claude-code", tmp_path, tmp_path / "state")
     assert decided(policy, tool, f"{tmp_path}/state/{name}").effect is Effect.DENY
+
+
+@pytest.mark.parametrize("host", list(SETTINGS))
+@pytest.mark.parametrize(
+    "line",
+    [
+        "airlock approve K7QF2M",
+        "env -u CLAUDECODE airlock approve K7QF2M",
+        "airlock --config airlock.yaml approve K7QF2M",
+        "sh -c 'airlock keys create --name x --scope admin'",
+        "ls && airlock trust --yes",
+        "timeout 5 /usr/local/bin/airlock pin clear",
+    ],
+)
+def test_a_shell_line_in_which_airlock_decides_is_denied(host: str, line: str, tmp_path: Path) -> None:
+    policy = policy_for(host, tmp_path, tmp_path / "state")
+    call = Call(
+        id="c",
+        principal=Principal(name="bot", identity="agent:bot"),
+        provider="bash",
+        name="airlock",
+        parts=split(line, str(tmp_path)),
+    )
+    decision = policy.evaluate(call, Facts(now=0))
+    assert (decision.effect, decision.rule) == (Effect.DENY, "airlocks-own-commands")
+    harmless = Call(
+        id="c",
+        principal=Principal(name="bot", identity="agent:bot"),
+        provider="bash",
+        name="airlock",
+        parts=split("airlock policy check", str(tmp_path)),
+    )
+    assert policy.evaluate(harmless, Facts(now=0)).effect is Effect.ASK
