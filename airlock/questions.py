@@ -18,6 +18,7 @@ from airlock.endings import ATTEMPTS, Endings, ended
 from airlock.errors import Conflict, StoreBusy
 from airlock.lobby import Lobby
 from airlock.model import (
+    NOTHING,
     ApprovalRequest,
     Call,
     Controls,
@@ -31,6 +32,10 @@ from airlock.model import (
     Waiter,
 )
 from airlock.ports import Change, Clock, MakeId, Store
+
+
+MOST_SHOWN = 4 * 1024 * 1024
+"""Bytes of arguments that a person is asked about; a hundred questions of one agent stay within bounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,20 +260,23 @@ class Questions:
             return await self._endings.tell_denied(asking.call, asking.decision, latest)
         if await self._full(asking.call.agent):
             reason = f"{self.config.approvals.max_pending} requests of this agent wait already"
-            hidden = asking.decision.terms.redact
-            event = self._scribe.refused(
-                asking.call, Refusal.LIMIT, reason, hidden=hidden, rule=asking.decision.rule
-            )
-            await self._store.commit(Change(events=(event,), waiters=ended(asking.waiter, self._clock())))
-            decision = asking.decision
-            return Refuse(
-                call=asking.call,
-                kind=Refusal.LIMIT,
-                reason=reason,
-                rule=decision.rule,
-                tool=decision.tool,
-            )
+            return await self._refuse(asking, asking.call, reason)
+        size = len(encode(self._scribe.arguments(asking.call, asking.decision)))
+        if size > MOST_SHOWN:
+            reason = f"its arguments are {size:,} bytes: nobody can judge that"
+            return await self._refuse(asking, replace(asking.call, arguments=NOTHING), reason)
         return await self._open(asking)
+
+    async def _refuse(self, asking: Asking, recorded: Call, reason: str) -> Refuse:
+        """Beyond a limit: no question is opened."""
+        decision = asking.decision
+        event = self._scribe.refused(
+            recorded, Refusal.LIMIT, reason, hidden=decision.terms.redact, rule=decision.rule
+        )
+        await self._store.commit(Change(events=(event,), waiters=ended(asking.waiter, self._clock())))
+        return Refuse(
+            call=asking.call, kind=Refusal.LIMIT, reason=reason, rule=decision.rule, tool=decision.tool
+        )
 
     async def _full(self, agent: str) -> bool:
         limit = self.config.approvals.max_pending
