@@ -33,7 +33,6 @@ from airlock.model import (
 )
 from airlock.ports import Change, Clock, MakeId, Store
 
-
 MOST_SHOWN = 4 * 1024 * 1024
 """Bytes of arguments that a person is asked about; a hundred questions of one agent stay within bounds."""
 
