@@ -253,6 +253,10 @@ SECTION_PATHS = {
     "": ("{}", "{key}"),
     "server": ("server: {}", "server.{key}"),
     "provider": ("providers: {{p: {}}}", "providers.p.{key}"),
+    "client_credentials": (
+        "providers: {{p: {{type: http, url: 'https://a.example/mcp', client_credentials: {}}}}}",
+        "providers.p.client_credentials.{key}",
+    ),
     "profile": ("profiles: {{p: {}}}", "profiles.p.{key}"),
     "agent": ("agents: {{a: {}}}", "agents.a.{key}"),
     "rule": ("rules: [{}]", "rules[0].{key}"),
