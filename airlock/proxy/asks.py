@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from airlock.config import ProviderConfig
+from airlock.errors import StoreError
 from airlock.model import JsonObject
 from airlock.proxy.client import Client
 from airlock.proxy.eras import declares
@@ -62,6 +63,14 @@ class Asks:
         if not declares(capabilities, method, params):
             return f"the client does not support `{method}`"
         return ""
+
+    async def paused(self) -> bool:
+        """True while nothing of this agent may go on, or when that cannot be told."""
+        try:
+            controls = await self._gate.store.controls()
+        except StoreError:
+            return True
+        return controls.paused(self._client.seat.principal.name)
 
     def labelled(self, provider: str, method: str, params: JsonObject | None) -> JsonObject | None:
         """The question as the client's person sees it: an elicitation says which server asks."""

@@ -108,10 +108,20 @@ class Rounds:
         self, errand: Errand, proceed: Proceed, responses: JsonObject | None, state: str | None
     ) -> None:
         """Send the same request again, with what the client answered."""
-        if errand.exchange.over:
-            if errand.exchange.proceed is proceed:
-                errand.exchange.proceed = None
+        self._client.finish(self._again(errand, proceed, responses, state))
+
+    async def _again(
+        self, errand: Errand, proceed: Proceed, responses: JsonObject | None, state: str | None
+    ) -> None:
+        paused = await self.asks.paused()
+        exchange = errand.exchange
+        if exchange.over:
+            if exchange.proceed is proceed or exchange.ticket is None:  # else it was stopped and recorded
+                exchange.proceed = None
                 self.calls.complete(proceed, Outcome.CANCELLED)
+            return
+        if paused:
+            self._end(errand, proceed, "everything is paused: a person must resume it")
             return
         kept = {name: value for name, value in errand.params.items() if name not in _ROUND_KEYS}
         if responses is not None:

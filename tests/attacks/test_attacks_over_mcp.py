@@ -78,3 +78,21 @@ def test_a_yes_for_a_shell_line_is_for_its_folder_on_every_road() -> None:
     line = call("bash/rm", parts=(Part(tool="bash/rm"),), road="mcp", cwd="/a", command="rm -rf build")
     elsewhere = replace(line, origin=Origin(road="mcp", workspace=line.origin.workspace, cwd="/b"))
     assert identify(b"k", line) != identify(b"k", elsewhere)
+
+
+async def test_a_call_that_was_asked_for_input_does_not_go_on_through_a_pause(tmp_path: Path) -> None:
+    """Its server would see a second request, though everything is denied from the pause on."""
+    async with facing(tmp_path, policy({"odd": odd("--era", "modern")}, {"allow": ["odd/*"]})) as client:
+        await client.discover(elicitation={"form": {}})
+        params = call_params("odd__ask", {"kind": "elicitation"})
+        first = await client.ask("tools/call", params)
+        ((key, _),) = first["inputRequests"].items()
+        await client.gate.pause("tester", "local:alice")
+        answers = {key: {"action": "accept", "content": {}}}
+        state = {"requestState": first["requestState"], "inputResponses": answers}
+        error = await client.fail("tools/call", {**params, **state})
+        assert "paused" in error["message"]
+        await client.recorded(lambda events: [one for one in events if one.kind == "call.completed"])
+        await client.gate.resume("tester", "local:alice")
+        frames = (await client.call("odd__seen", {"method": "tools/call"}))["structuredContent"]["frames"]
+        assert len([frame for frame in frames if frame["params"]["name"] == "ask"]) == 1
