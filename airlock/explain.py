@@ -6,11 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airlock.frame import Frame
+from airlock.matching.frame import Frame
+from airlock.matching.rules import Rule
+from airlock.matching.selection import Candidate
 from airlock.model import Call, Decision, Effect
 from airlock.policy import Facts, Findings, Policy, find, settle
-from airlock.rules import Rule
-from airlock.selection import Candidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,14 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airlock.config import Config
-from airlock.counter import Counter
-from airlock.drafts import Scribe
-from airlock.endings import ATTEMPTS, Endings
 from airlock.errors import AirlockError, Conflict, Stale, StoreBusy, StoreError
 from airlock.ids import make_code as random_code
 from airlock.ids import make_id as random_id
 from airlock.ids import now_ms
-from airlock.lobby import Lobby
 from airlock.model import (
     Call,
     Controls,
@@ -36,10 +32,14 @@ from airlock.model import (
     Wait,
     Waiter,
 )
-from airlock.parking import Abandoned, OnWait, Parking
 from airlock.policy import Facts, Policy
 from airlock.ports import Change, Clock, MakeId, Notifier, Store
-from airlock.questions import Questions, Spent
+from airlock.queue.counter import Counter
+from airlock.queue.drafts import Scribe
+from airlock.queue.endings import ATTEMPTS, Endings
+from airlock.queue.lobby import Lobby
+from airlock.queue.parking import Abandoned, OnWait, Parking
+from airlock.queue.questions import Questions, Spent
 from airlock.redaction import Redactor
 
 log = logging.getLogger(__name__)

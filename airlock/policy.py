@@ -13,10 +13,10 @@ from typing import TypeAlias
 
 from airlock.config import HOOK_NAMESPACES, Config
 from airlock.errors import ConfigError, Problem
-from airlock.frame import Facts, Frame
+from airlock.matching.frame import Facts, Frame
+from airlock.matching.rules import Rule, RuleCompiler, digest, list_rules, near, problem
+from airlock.matching.selection import Candidate, Selection, Selector, resolve_lists
 from airlock.model import Call, Decision, Effect, Kind, Matched, RateUse, Risk, Terms
-from airlock.rules import Rule, RuleCompiler, digest, list_rules, near, problem
-from airlock.selection import Candidate, Selection, Selector, resolve_lists
 
 __all__ = ["Facts", "Needs", "Policy", "compile_policy"]
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from airlock.config import Config
 from airlock.errors import AirlockError, ConfigError, Problem
-from airlock.trustbook import trusted
+from airlock.home.trustbook import trusted
 
 Loaded = TypeVar("Loaded")
 Sign: TypeAlias = tuple[int, ...] | None

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airlock import state
 from airlock.config import Config
 from airlock.errors import ConfigError, NotPermitted, Problem, StoreError
+from airlock.home import state
 from airlock.ids import now_ms
 from airlock.keys import key_path, load_key
 from airlock.redaction import Redactor
@@ -58,7 +58,7 @@ def find_config(explicit: Path | None, *, starts_programs: bool) -> state.Locate
 
 def load_located(located: state.Located) -> Config:
     """The config that was located, and that is the very text that is trusted where trust is needed."""
-    from airlock.loader import load
+    from airlock.loader.file import load
 
     config = load(located.path)
     if located.found and not state.trusted(located.path, config.digest):

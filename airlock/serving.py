@@ -16,9 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from airlock import runtime, state
+from airlock import runtime
 from airlock.config import Config
 from airlock.errors import AirlockError, StoreError, UsageError
+from airlock.home import state
 from airlock.ids import now_ms
 from airlock.loading import load
 from airlock.policy import Policy
@@ -38,21 +39,21 @@ LATER = (
     "airlock.apikeys",
     "airlock.canonical",
     "airlock.cases",
-    "airlock.cel",
-    "airlock.celtext",
+    "airlock.matching.cel",
+    "airlock.matching.celtext",
     "airlock.demo.server",
     "airlock.durations",
-    "airlock.hours",
+    "airlock.loader.hours",
     "airlock.proxy.errand",
     "airlock.proxy.factory",
     "airlock.proxy.subscriptions",
     "airlock.proxy.tasks",
     "airlock.proxy.upstream_builtin",
     "airlock.proxy.upstream_stdio",
-    "airlock.reader",
-    "airlock.regexes",
-    "airlock.substitution",
-    "airlock.trustbook",
+    "airlock.loader.reader",
+    "airlock.matching.regexes",
+    "airlock.loader.substitution",
+    "airlock.home.trustbook",
     "airlock.visible",
 )
 """What an `airlock stdio` may still need after its first answer; a test holds it against the sources."""
@@ -220,7 +221,7 @@ async def watched(
 ) -> AsyncIterator[None]:
     """Let the config's new versions take over while the context lasts; wrong ones change nothing."""
 
-    from airlock.loader import load as load_again
+    from airlock.loader.file import load as load_again
 
     def load() -> tuple[Config, Policy]:
         config = load_again(located.path)

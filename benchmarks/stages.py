@@ -18,10 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from airlock import loader
 from airlock.audit import text_of
-from airlock.drafts import Scribe
 from airlock.gate import Gate
+from airlock.loader import file as loader
 from airlock.policy import Policy
 from airlock.proxy.calls import Calls
 from airlock.proxy.router import Router
@@ -30,6 +29,7 @@ from airlock.proxy.stdio import seat_of
 from airlock.proxy.supervise import Supervised
 from airlock.proxy.upstream_stdio import StdioTransport
 from airlock.proxy.wire import decode, encode_line
+from airlock.queue.drafts import Scribe
 from airlock.runtime import opened
 from airlock.store.place import Place
 from benchmarks import programs

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from airlock.cel import MAX_NODES, compile_expression, engine, from_engine
-from airlock.celtext import CelError
 from airlock.errors import ConfigError
-from airlock.frame import Facts, Frame
+from airlock.matching.cel import MAX_NODES, compile_expression, engine, from_engine
+from airlock.matching.celtext import CelError
+from airlock.matching.frame import Facts, Frame
 from airlock.model import Effect
 from support.policies import call_of, decide, effect_of, policy_of, rule_policy
 
@@ -205,8 +205,8 @@ def test_a_string_that_looks_like_code_is_a_string() -> None:
 )
 def test_no_expression_that_is_accepted_can_end_the_process(text: str) -> None:
     done = python(
-        "from airlock.cel import compile_expression, CelError\n"
-        "from airlock.frame import Frame, Facts\n"
+        "from airlock.matching.cel import compile_expression, CelError\n"
+        "from airlock.matching.frame import Frame, Facts\n"
         "from airlock.model import Call, Principal\n"
         "who = Principal(name='a', identity='')\n"
         "call = Call(id='', principal=who, provider='', name='', arguments={'x': 1})\n"
@@ -233,7 +233,7 @@ def test_a_value_cannot_be_a_pattern_for_the_engine() -> None:
 def test_the_engine_is_loaded_without_the_package_around_it() -> None:
     done = python(
         "import sys\n"
-        "from airlock.cel import compile_expression\n"
+        "from airlock.matching.cel import compile_expression\n"
         "compile_expression('true')\n"
         "print([name for name in ('cel', 'cel.cli', 'rich', 'prompt_toolkit') if name in sys.modules])\n"
         "import cel\n"
@@ -246,7 +246,7 @@ def test_the_engine_is_not_loaded_for_a_policy_without_expressions() -> None:
     done = python(
         "import sys\n"
         "from pathlib import Path\n"
-        "from airlock.loader import loads\n"
+        "from airlock.loader.file import loads\n"
         "from airlock.policy import compile_policy\n"
         "compile_policy(loads('agents: {bot: {allow: [\"*/get_*\"]}}', Path('/a.yaml'), env={}))\n"
         "print([name for name in ('cel.cel', 're2', 'zoneinfo') if name in sys.modules])\n"
@@ -258,7 +258,7 @@ def test_a_panic_of_the_engine_is_an_error_of_the_condition() -> None:
     """A second load of the extension panics in Rust: a real panic to recognise."""
     done = python(
         "import importlib.util as u, sys\n"
-        "from airlock.cel import engine, from_engine\n"
+        "from airlock.matching.cel import engine, from_engine\n"
         "spec = u.spec_from_file_location('cel.cel', engine().__file__)\n"
         "try: spec.loader.exec_module(u.module_from_spec(spec))\n"
         "except BaseException as error: print(isinstance(error, Exception), from_engine(error))\n"

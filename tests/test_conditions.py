@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from airlock.errors import ConfigError
+from airlock.matching.regexes import PatternSet
 from airlock.model import Effect
 from airlock.policy import Facts
-from airlock.regexes import PatternSet
 from support.policies import call_of, decide, effect_of, policy_of, rule_policy
 
 YES, NO, ERROR = "yes", "no", "error"
@@ -387,7 +387,7 @@ def test_the_folder_of_a_rule_may_be_a_symlink_itself() -> None:
 
 
 def test_where_the_file_system_folds_names_so_do_rules_that_restrict(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airlock.within._FOLDS", True)
+    monkeypatch.setattr("airlock.matching.within._FOLDS", True)
     deny = rule_policy("args: {path: {under: /srv/secret}}", effect="deny", before='allow: ["bash/*"]')
     allow = rule_policy("args: {path: {under: /srv/secret}}")
     for path in ("/srv/SECRET/key", "/SRV/secret/key"):

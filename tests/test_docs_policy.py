@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from airlock.cases import run_cases
-from airlock.celtext import VARIABLES
-from airlock.conditions import Condition, compile_condition
 from airlock.config import HOOK_NAMESPACES
-from airlock.loader import loads
+from airlock.loader.file import loads
+from airlock.matching.celtext import VARIABLES
+from airlock.matching.conditions import Condition, compile_condition
 from airlock.model import Effect
 from airlock.policy import compile_policy
 

@@ -9,7 +9,7 @@ import pytest
 
 from airlock.config import DEFAULT_REDACT, Config, Hours, RateLimit, RuleConfig, Secret
 from airlock.errors import ConfigError
-from airlock.loader import load, loads
+from airlock.loader.file import load, loads
 from airlock.model import Effect, Risk
 
 WHOLE = """\

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airlock.errors import ConfigError
-from airlock.loader import load, loads
-from airlock.sections import GONE, SECTIONS
+from airlock.loader.file import load, loads
+from airlock.loader.sections import GONE, SECTIONS
 
 ENV = {"HOME": "/h", "EMPTY": "", "SET": "a-value-that-nobody-prints"}
 

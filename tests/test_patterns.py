@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from airlock.config import HOOK_NAMESPACES, PatternLine
+from airlock.matching.patterns import PatternError, names_of, parse, read_lines
+from airlock.matching.uris import readings
 from airlock.model import Kind
-from airlock.patterns import PatternError, names_of, parse, read_lines
-from airlock.uris import readings
 
 MATCHES = [
     ("git/git_status", "git/git_status", True),

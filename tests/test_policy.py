@@ -7,11 +7,11 @@ import pytest
 from airlock.config import AgentConfig, Config, PatternLine, PatternLists, RuleConfig
 from airlock.errors import ConfigError
 from airlock.explain import explain
-from airlock.facts import gather
-from airlock.frame import Facts
+from airlock.matching.frame import Facts
+from airlock.matching.selection import CACHED_NAME, CACHED_SELECTIONS
 from airlock.model import Effect, Kind, Part
 from airlock.policy import Needs, compile_policy
-from airlock.selection import CACHED_NAME, CACHED_SELECTIONS
+from airlock.queue.facts import gather
 from support.policies import HOME, RATED, STORY, call_of, config_of, decide, effect_of, policy_of
 
 

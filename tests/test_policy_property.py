@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airlock.config import AgentConfig, Config, PatternLine, PatternLists, RuleConfig
-from airlock.frame import Facts
-from airlock.grouping import group
+from airlock.matching.frame import Facts
+from airlock.matching.grouping import group
+from airlock.matching.selection import Selection
 from airlock.model import Effect
 from airlock.policy import compile_policy
-from airlock.selection import Selection
 from reference_evaluator import evaluate, listed
 from support.policies import HOME, call_of
 

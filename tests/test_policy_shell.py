@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from airlock.frame import Facts
 from airlock.hooks.shell import split
-from airlock.loader import loads
+from airlock.loader.file import loads
+from airlock.matching.frame import Facts
 from airlock.model import Call, Effect, Origin, Principal
 from airlock.policy import compile_policy
 

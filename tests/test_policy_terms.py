@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airlock.frame import Facts
+from airlock.matching.frame import Facts
 from airlock.model import Effect, Kind, Part, Reviewers, Risk
 from support.policies import RATED, STORY, call_of, decide, effect_of, listed, policy_of
 

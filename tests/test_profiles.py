@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from airlock.loader import loads
+from airlock.loader.file import loads
+from airlock.loader.profiles import CLAUDE_CODE_HOUSEKEEPING, SHIPPED
 from airlock.model import Effect, Kind
 from airlock.policy import compile_policy
-from airlock.profiles import CLAUDE_CODE_HOUSEKEEPING, SHIPPED
 
 # What Claude Code 2.1.328 sends to its model in a headless run.
 HEADLESS = {

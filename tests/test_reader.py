@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airlock import reader
 from airlock.errors import ConfigError
-from airlock.reader import MAX_DEPTH, plain, read
+from airlock.loader import reader
+from airlock.loader.reader import MAX_DEPTH, plain, read
 
 QUOTE = '(quote a pattern that begins with `!`: "!git/git_log")'
 QUOTE_STAR = '(quote a pattern that begins with `*`: "*/read_*")'

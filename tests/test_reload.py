@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from airlock import state
 from airlock.config import Config
 from airlock.errors import AirlockError, UsageError
-from airlock.loader import load
+from airlock.home import state
+from airlock.loader.file import load
 from airlock.reload import Waiting, Watcher
 
 pytestmark = pytest.mark.anyio

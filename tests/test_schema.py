@@ -13,11 +13,11 @@ import pytest
 
 from airlock.cases import run_cases
 from airlock.errors import ConfigError
-from airlock.loader import loads
+from airlock.loader.file import loads
+from airlock.loader.reader import plain, read
+from airlock.loader.schema import json_schema
+from airlock.loader.sections import SECTIONS
 from airlock.policy import compile_policy
-from airlock.reader import plain, read
-from airlock.schema import json_schema
-from airlock.sections import SECTIONS
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "airlock.example.yaml"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from airlock import state
 from airlock.config import Config
 from airlock.errors import StoreError, UsageError
+from airlock.home import state
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_a_registered_process_is_found_until_it_ends(tmp_path: Path, env: dict[s
 CHILD = """
 import sys
 from pathlib import Path
-from airlock import state
+from airlock.home import state
 from airlock.config import Config
 config = Config(file=Path(sys.argv[1]), digest="", database="sqlite:////x.db")
 with state.registered_process(config, road="stdio"):

@@ -115,7 +115,7 @@ class Keys:
 
 
 def _config(path: Path) -> Config:
-    from airlock.loader import load
+    from airlock.loader.file import load
 
     return load(path, lenient=True)
 

@@ -192,7 +192,7 @@ def _end(calls: int, events: int) -> list[Line]:
 @asynccontextmanager
 async def _stage() -> AsyncIterator[tuple[Client, Runtime]]:
     """A client of a real `airlock stdio`, and its database opened here; all in a folder that goes away."""
-    from airlock.loader import load
+    from airlock.loader.file import load
     from airlock.runtime import opened
 
     with tempfile.TemporaryDirectory(prefix="airlock-demo-") as name, _own_state(Path(name) / "state"):

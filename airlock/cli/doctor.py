@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from airlock import state
 from airlock.cli import findings, hooktrial, roads
 from airlock.cli.doors import Doors
 from airlock.cli.exits import Exit
@@ -20,6 +19,7 @@ from airlock.cli.lines import Line, Tone, hang, line, marked, span
 from airlock.cli.render import put_json, put_lines
 from airlock.config import Config
 from airlock.errors import AirlockError, ConfigError, StoreError, UsageError
+from airlock.home import state
 from airlock.visible import bounded, visible
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ async def _examined(frame: Frame, agent: str, *, replay: bool) -> AsyncIterator[
 def _config(path: Path) -> tuple[list[Finding], Config | None, Policy | None]:
     """The config and its policy, when they load; every problem is a finding of its own."""
     from airlock.cases import run_cases
-    from airlock.loader import load
+    from airlock.loader.file import load
     from airlock.policy import compile_policy
 
     try:

@@ -16,8 +16,8 @@ from airlock.cli.places import config_of
 from airlock.cli.render import complain, put_json, put_lines
 from airlock.config import HOOK_NAMESPACES, Config
 from airlock.errors import UsageError, WireError
+from airlock.matching.selection import read_tool
 from airlock.model import Call, Decision, Effect, JsonObject, Origin, Principal
-from airlock.selection import read_tool
 from airlock.visible import bounded, visible
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ async def _explain(frame: Frame, agent: str, tool: str, arguments: dict[str, Any
 
 async def _facts(config: Config, policy: Policy, call: Call) -> Facts:
     """The facts that the policy asks for; the database is read only when a rate is among them."""
-    from airlock.facts import gather
     from airlock.ids import now_ms
     from airlock.policy import Facts
+    from airlock.queue.facts import gather
     from airlock.runtime import open_store
 
     needs = policy.needs(call)

@@ -9,7 +9,7 @@ from airlock.errors import ConfigError, Problem
 
 def faults(path: Path, found: ConfigError) -> list[Problem]:
     """The problems that were found, and those that only the policy would have met after they are mended."""
-    from airlock.loader import survey
+    from airlock.loader.file import survey
     from airlock.policy import compile_policy
 
     problems = list(found.problems)

@@ -10,12 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airlock import state
 from airlock.cli import pins
 from airlock.cli.hookfiles import Hook, every_hook, settings_of
 from airlock.cli.hosts import HOSTS, sections_of
 from airlock.config import Config
 from airlock.errors import UsageError
+from airlock.home import state
 from airlock.ids import now_ms
 from airlock.ports import AuditEntry, AuditFilter
 from airlock.runtime import database_path

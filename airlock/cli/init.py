@@ -16,7 +16,6 @@ from typing import Any
 
 import click
 
-from airlock import state
 from airlock.cli import connect, ledger, pins
 from airlock.cli.exits import Exit
 from airlock.cli.frame import Command, Frame, here
@@ -31,6 +30,7 @@ from airlock.cli.survey import agreed, listed
 from airlock.cli.trust import diff_lines
 from airlock.cli.wiring import Change, Wiring, masked
 from airlock.errors import ConfigError, UsageError
+from airlock.home import state
 from airlock.model import JsonObject
 
 ENV_FILE = ".airlock.env"
@@ -179,7 +179,7 @@ def _wired(
 
 def _connect(frame: Frame, wanted: Wanted) -> int:
     """Plug clients into a config that is there; their other servers stay, and `doctor` names them."""
-    from airlock.loader import load
+    from airlock.loader.file import load
 
     target = Path(os.path.realpath(config_path(frame)))
     agents = load(target, lenient=True).agents
@@ -251,7 +251,7 @@ def _planned(servers: list[Server]) -> list[Planned]:
 
 
 def _write(target: Path, plan: Plan) -> None:
-    from airlock.loader import loads
+    from airlock.loader.file import loads
     from airlock.policy import compile_policy
 
     try:
@@ -276,7 +276,7 @@ def _write(target: Path, plan: Plan) -> None:
 
 def _merged(env_file: Path, text: str) -> str:
     """Lines that were there stay; what we write wins over the same name, but for a secret that is in use."""
-    from airlock.substitution import assignments
+    from airlock.loader.substitution import assignments
 
     before, _ = assignments(env_file.read_text(encoding="utf-8"))
     now, _ = assignments(text)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 
-from airlock import state
 from airlock.apikeys import OWN_SCOPES, PREFIXES, ApiKey, Scope, parse_scopes
 from airlock.cli.authority import PIN_OPTION, decider
 from airlock.cli.frame import Frame, Group, here, wait_for
@@ -20,6 +19,7 @@ from airlock.cli.show import local_time
 from airlock.config import Config
 from airlock.durations import milliseconds
 from airlock.errors import UsageError
+from airlock.home import state
 from airlock.ids import make_id, now_ms
 from airlock.keyring import Keyring, Wish, key_shape
 from airlock.runtime import open_store
@@ -85,7 +85,7 @@ def _end(length: str) -> int | None:
 
 
 async def _create(frame: Frame, wish: Wish, by: str) -> None:
-    from airlock.loader import load
+    from airlock.loader.file import load
 
     config = _config(frame)
     wish.check(load(config.file, lenient=True).agents)
@@ -143,7 +143,7 @@ async def _revoke(frame: Frame, key_id: str, by: str) -> None:
 
 def _config(frame: Frame) -> Config:
     """The one config whose database is meant: the one that counts here, else the only one that is known."""
-    from airlock.loader import load
+    from airlock.loader.file import load
 
     with contextlib.suppress(UsageError):
         located = state.locate(frame.config, os.environ, Path.cwd())

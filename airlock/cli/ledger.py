@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from airlock import state
 from airlock.errors import UsageError
+from airlock.home import state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

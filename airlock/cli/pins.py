@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from airlock.errors import AirlockError, NotPermitted, UsageError
-from airlock.private import private_folder, state_path
-from airlock.state import state_dir
+from airlock.home.private import private_folder, state_path
+from airlock.home.state import state_dir
 
 SHORTEST = 4
 TRIES = 5

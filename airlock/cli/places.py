@@ -13,11 +13,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from airlock import state
 from airlock.cli.frame import Frame
 from airlock.cli.render import complain
 from airlock.config import Config
 from airlock.errors import ConfigError, NoSuchRequest, StoreError, UsageError
+from airlock.home import state
 from airlock.model import NOTHING, ApprovalRequest
 from airlock.runtime import Runtime, opened
 
@@ -26,7 +26,7 @@ SQLITE = "sqlite:///"
 
 def config_of(frame: Frame) -> Config:
     """The one config of this run; UsageError when there is none, ConfigError when it is wrong."""
-    from airlock.loader import load
+    from airlock.loader.file import load
 
     return load(config_path(frame))
 
@@ -66,7 +66,7 @@ class Places:
 
     def agents(self) -> frozenset[str] | None:
         """The agents of all these configs; None when one of them cannot be read now."""
-        from airlock.loader import load
+        from airlock.loader.file import load
 
         try:
             return frozenset(name for file in self.files for name in load(file, lenient=True).agents)
@@ -180,7 +180,7 @@ def _usable(path: Path, database: str, *, quiet: bool) -> Config:
 
 def _loaded(path: Path) -> Config:
     """The config without its policy: people decide also while a rule is being rewritten."""
-    from airlock.loader import load
+    from airlock.loader.file import load
 
     config = load(path, lenient=True)
     return replace(config, agents=NOTHING, profiles=NOTHING, rules=(), tests=(), providers=NOTHING)

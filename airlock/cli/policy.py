@@ -125,7 +125,7 @@ def test() -> int:
 )
 def schema(output: Path | None) -> None:
     """The JSON Schema of the config, for editors."""
-    from airlock.schema import json_schema
+    from airlock.loader.schema import json_schema
 
     text = json.dumps(json_schema(), ensure_ascii=False, indent=2) + "\n"
     if output is None:

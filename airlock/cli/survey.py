@@ -68,7 +68,7 @@ def _provider(one: Planned, base: Path) -> ProviderConfig:
 
 
 def _expanded(text: str) -> str:
-    from airlock.substitution import SubstitutionError, expand
+    from airlock.loader.substitution import SubstitutionError, expand
 
     try:
         return expand(text.replace("${env:", "${"), os.environ, Path.cwd(), lambda _: None)

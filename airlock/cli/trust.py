@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from airlock import state
 from airlock.cli.authority import PIN_OPTION, confirmed, decider
 from airlock.cli.frame import Command, here
 from airlock.cli.lines import Line, Tone, marked, span
 from airlock.cli.places import config_path
 from airlock.cli.render import complain, put, put_json, put_lines
 from airlock.errors import UsageError
+from airlock.home import state
 from airlock.visible import visible
 
 DIFF_TONES = {"+": Tone.GOOD, "-": Tone.BAD, "@": Tone.DIM}

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from airlock.config import OAuthConfig, ProviderConfig
 from airlock.errors import UpstreamError
-from airlock.private import private_folder, read_private, state_dir, write_private
+from airlock.home.private import private_folder, read_private, state_dir, write_private
 
 LOCK_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 0.05

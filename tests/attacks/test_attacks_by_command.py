@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from airlock import state
 from airlock.cli import pins
 from airlock.cli.authority import decider
 from airlock.errors import NotPermitted
+from airlock.home import state
 from tests.support.terminal import Terminal
 
 

@@ -10,7 +10,7 @@ import pytest
 from airlock.cli.native import SETTINGS, native_policy
 from airlock.cli.plan import make_plan
 from airlock.hooks.shell import split
-from airlock.loader import loads
+from airlock.loader.file import loads
 from airlock.model import Call, Decision, Effect, Part, Principal, Risk
 from airlock.policy import Facts, Policy, compile_policy
 

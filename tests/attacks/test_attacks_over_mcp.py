@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airlock.model import Origin, Part, Resolution
-from airlock.questions import identify
+from airlock.queue.questions import identify
 from support.sessions import DECISION, Json, call_params, facing, odd, policy
 from tests.support.gates import call
 

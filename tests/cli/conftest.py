@@ -12,7 +12,7 @@ from tests.support.terminal import POLICY, Terminal
 @pytest.fixture
 def terminal(tmp_path: Path, state_of_its_own: Path) -> Terminal:
     """A terminal in a folder with a config that was trusted."""
-    from airlock import state
+    from airlock.home import state
 
     folder, home = tmp_path / "project", tmp_path / "home"
     folder.mkdir()

@@ -37,7 +37,7 @@ def texts(found: dict[str, list[dict[str, Any]]], check: str, level: str) -> str
 
 
 def with_secret(terminal: Terminal) -> None:
-    from airlock import state
+    from airlock.home import state
 
     terminal.config.write_text("server: {api_secret: s3cret}\n" + terminal.config.read_text())
     terminal.config.chmod(0o600)

@@ -37,7 +37,7 @@ agents:
 
 @pytest.fixture
 def place(terminal: Terminal) -> Terminal:
-    from airlock import state
+    from airlock.home import state
 
     terminal.config.write_text(POLICY)
     terminal.config.chmod(0o600)

@@ -24,7 +24,7 @@ from airlock.cli.splice import add_toml_table, put_json, read_json
 from airlock.config import MCP_NAMES
 from airlock.errors import UsageError
 from airlock.hooks.dialects import by_name
-from airlock.loader import loads
+from airlock.loader.file import loads
 from airlock.model import Call, Effect, Part, Principal
 from airlock.policy import Facts, Policy, compile_policy
 from tests.support.terminal import Terminal

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airlock import state
 from airlock.cli.hosts import HOSTS, Server, airlock_entry, host_named, rewritten, sections_of
 from airlock.cli.plan import Planned, env_text, make_plan, provider_names, reads_only
 from airlock.cli.splice import plain_json, read_json, replace_json, replace_toml_tables
 from airlock.errors import UsageError
-from airlock.loader import load, loads
+from airlock.home import state
+from airlock.loader.file import load, loads
 from airlock.policy import compile_policy
 from tests.support.terminal import Terminal
 

@@ -19,7 +19,7 @@ from airlock.cli.login import has_browser
 from airlock.cli.main import run
 from airlock.cli.shells import agent_of
 from airlock.errors import ConfigError
-from airlock.loader import loads
+from airlock.loader.file import loads
 from support.logins import SECONDS, Site, site, visit
 
 SITE = 'url: "https://e.com/mcp", '

@@ -11,7 +11,7 @@ import pytest
 
 from airlock.cli.hookup import HOOKED, TOKEN_MARK, Link, edited, hook_edits
 from airlock.cli.hosts import host_named
-from airlock.loader import loads
+from airlock.loader.file import loads
 from fixtures import clients
 from tests.support.terminal import Terminal
 

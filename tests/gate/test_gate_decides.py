@@ -162,7 +162,7 @@ async def test_an_approval_that_is_too_little_today_reopens_under_its_code(tmp_p
 
 
 async def _adopt(gate: Gate, folder: Path, policy: str) -> None:
-    from airlock.loader import loads
+    from airlock.loader.file import loads
     from airlock.policy import compile_policy
 
     config = loads(policy, folder / "airlock.yaml")

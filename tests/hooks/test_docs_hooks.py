@@ -13,7 +13,7 @@ from airlock.hooks.dialect import HookEvent
 from airlock.hooks.dialects import DIALECTS, OWN
 from airlock.hooks.shell import split
 from airlock.hooks.tools import TABLES, parts_of
-from airlock.loader import loads
+from airlock.loader.file import loads
 from airlock.model import Effect
 from airlock.policy import Facts, compile_policy
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airlock.loader import loads
+from airlock.loader.file import loads
 from airlock.model import Effect
 from airlock.policy import compile_policy
 from airlock.proxy.catalog import fits, fixed_pieces

@@ -16,7 +16,7 @@ import pytest
 
 from airlock import runtime
 from airlock.gate import Gate
-from airlock.loader import load
+from airlock.loader.file import load
 from airlock.model import Resolution
 from support import compat_table
 from support.compat_table import SERVERS, Outcomes

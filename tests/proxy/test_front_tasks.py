@@ -13,7 +13,7 @@ import pytest
 
 from airlock import runtime
 from airlock.gate import Gate
-from airlock.loader import load
+from airlock.loader.file import load
 from airlock.model import Principal, Resolution
 from airlock.proxy import taskbook, tasks
 from support.fronts import FIXTURES, SECRET, TASKS, Front, Json, Legacy, Modern, gateway, polled, written

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airlock import runtime
-from airlock.loader import load
+from airlock.loader.file import load
 from airlock.model import Resolution
 from support.processes import SECONDS, Process, stdio
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from airlock import runtime
-from airlock.loader import load
+from airlock.loader.file import load
 from airlock.model import Resolution, Status
 from support.processes import SECONDS, Process, alive, command, stdio
 from support.sessions import DECISION, Json, odd, policy, text_of

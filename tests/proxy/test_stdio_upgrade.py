@@ -16,7 +16,7 @@ import pytest
 
 import airlock
 from airlock import runtime
-from airlock.loader import load
+from airlock.loader.file import load
 from airlock.model import Resolution
 from tests.support.processes import SECONDS, Process
 from tests.support.sessions import text_of
@@ -96,7 +96,7 @@ async def _said(process: asyncio.subprocess.Process, words: bytes) -> None:
 
 PROBE = """
 import importlib, json, sys
-import airlock.stdiocli, airlock.proxy.stdio, airlock.loader
+import airlock.stdiocli, airlock.proxy.stdio, airlock.loader.file
 import airlock.gate, airlock.store.sqlite, airlock.notify
 from airlock import serving
 LATER = (*serving.LATER, *serving.LATER_FOR_URLS, *serving.LATER_FOR_LOGINS, *serving.LATER_FOR_HOOKS)

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from airlock import runtime
-from airlock.loader import load
+from airlock.loader.file import load
 from airlock.views import request_shape
 from fixtures import clients, npm
 from support.model_stand_in import Model

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from airlock.gate import Gate
 from airlock.ids import make_id, now_ms
-from airlock.loader import loads
+from airlock.loader.file import loads
 from airlock.model import ApprovalRequest, Call, Kind, Origin, Part, Principal
 from airlock.policy import compile_policy
 from airlock.ports import Notifier

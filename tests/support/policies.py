@@ -10,10 +10,10 @@ from typing import Any
 
 from airlock.cases import NOON
 from airlock.config import Config
-from airlock.loader import loads
+from airlock.loader.file import loads
+from airlock.matching.selection import read_tool
 from airlock.model import Call, Decision, Effect, Kind, Origin, Part, Principal
 from airlock.policy import Facts, Policy, compile_policy
-from airlock.selection import read_tool
 
 HOME = Path("/srv/airlock")
 AGENT = "bot"

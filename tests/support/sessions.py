@@ -13,7 +13,7 @@ from typing import Any
 from airlock.config import Config
 from airlock.gate import Gate
 from airlock.ids import now_ms
-from airlock.loader import loads
+from airlock.loader.file import loads
 from airlock.model import Principal
 from airlock.policy import compile_policy
 from airlock.proxy.client import Seat

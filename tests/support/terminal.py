@@ -17,7 +17,7 @@ from airlock.cli.main import run
 from airlock.cli.shells import MARKERS
 from airlock.config import Config
 from airlock.ids import make_id
-from airlock.loader import load
+from airlock.loader.file import load
 from airlock.model import ApprovalRequest, Call, Origin, Principal, Proceed, Refuse
 from airlock.runtime import Runtime, opened
 

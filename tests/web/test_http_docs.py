@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airlock.loader import loads
+from airlock.loader.file import loads
 from airlock.web import schemas
 from tests.support.gates import call
 from tests.support.gateways import SECRET, Gateway, open_gateway

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airlock import regexes
 from airlock.errors import UsageError
+from airlock.matching import regexes
 
 OPERATORS = ("$lt", "$gt", "$lte", "$gte", "$in", "$regex")
 MOST_TERMS = 50

@@ -15,7 +15,7 @@ from airlock.approval import grant_covers
 from airlock.config import FaceConfig
 from airlock.errors import ConfigError, Conflict, NotPermitted, StoreError, UsageError
 from airlock.gate import Gate
-from airlock.loader import loads
+from airlock.loader.file import loads
 from airlock.model import Effect, Overlay, Proceed, Refuse, Resolution, Reviewers, Risk, Status, Wait
 from airlock.overlays import joined
 from airlock.policy import Facts, compile_policy

@@ -1,0 +1,1 @@
+"""Whether a rule speaks of a call: names, arguments, expressions, and the index that finds the rules."""
