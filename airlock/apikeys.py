@@ -56,6 +56,8 @@ class Scope(StrEnum):
 
 
 ALL_SCOPES = frozenset(Scope)
+ADMIN_OF_FIREWALL = "admin:*"
+"""How the Agent Action Firewall writes `admin`."""
 OWN_SCOPES = tuple(Scope)[: tuple(Scope).index(Scope.ADMIN) + 1]
 """The scopes of Airlock's own API."""
 
@@ -114,6 +116,7 @@ def looks_like_key(text: str) -> bool:
 def parse_scopes(words: Iterable[str]) -> frozenset[Scope]:
     """The scopes with these names, commas allowed; UsageError names the unknown one and the nearest."""
     names = [name.strip() for word in words for name in word.split(",") if name.strip()]
+    names = [Scope.ADMIN if name == ADMIN_OF_FIREWALL else name for name in names]
     if not names:
         raise UsageError(f"a key needs a scope: one of {', '.join(Scope)}")
     for name in names:

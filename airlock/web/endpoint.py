@@ -67,7 +67,8 @@ class Endpoint:
         public = self._route.public(services.config.server)
         if public and not self._route.scopes:
             return None
-        sent = (self._face.credentials if self._face else authorization)(request.headers)
+        usual = self._face.credentials if self._face else authorization
+        sent = (self._route.credentials or usual)(request.headers)
         credential = await services.authenticator.identify(sent, address_of(request.scope))
         # AgentGate's clients send their key even where none is needed: there a wrong one is as good as none.
         if credential is None and not (public and (not sent or services.faces)):
@@ -80,7 +81,8 @@ class Endpoint:
             take(self._services, request, credential, REST_PER_MINUTE, limited)
         else:
             face = self._face
-            take(self._services, request, credential, face.per_minute, limited, headers=face.limits)
+            usual = self._route.per_minute or face.per_minute
+            take(self._services, request, credential, usual, limited, headers=face.limits)
 
     def _permitted(self, credential: Credential | None) -> Credential | None:
         """The credential, if it may do this; None where everyone may do what is left of it."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -77,6 +78,7 @@ class Route:
     without a credential. `people`: a credential that is bound to an agent gets 403, whatever its scopes.
     `raw` is an ASGI app that makes all checks itself, in its own way: the hook, which may never answer
     with an error status. `error` is the shape of what the checks answer, where it is not Airlock's own.
+    `credentials` and `per_minute` are those of a face, where this route of it has others.
     """
 
     method: str
@@ -93,3 +95,5 @@ class Route:
     body_limit: int = REST_LIMIT
     replies: Mapping[int, Reply] = field(default_factory=dict)
     error: Schema | None = None
+    credentials: Callable[[Headers], list[str]] | None = None
+    per_minute: int | None = None

@@ -1,0 +1,231 @@
+"""`/v1/approvals`: the queue in this API's words, whatever road a question came on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.responses import Response
+
+from airlock.model import ApprovalRequest, JsonObject
+from airlock.ports import AuditFilter
+from airlock.views import iso
+from airlock.web import schemas
+from airlock.web.compat.asking import Kept, resolve
+from airlock.web.compat.firewall.actions import AGENT, check_word, choice
+from airlock.web.compat.firewall.faults import CONFLICT, ERROR, FORBIDDEN, MALFORMED, NOT_FOUND
+from airlock.web.compat.firewall.seeing import check_sees, found_approval, sees
+from airlock.web.compat.firewall.shapes import (
+    APPROVAL,
+    PAGINATION,
+    PERSON,
+    approval_shapes,
+    decided_shape,
+    person_shape,
+)
+from airlock.web.compat.firewall.states import approval_status, risk_of_kept
+from airlock.web.compat.firewall.words import (
+    APPROVAL_STATUSES,
+    DECIDE,
+    FACE,
+    READ_APPROVALS,
+    RISKS,
+    STORED,
+    public_id,
+)
+from airlock.web.compat.listing import listed
+from airlock.web.compat.people import names_of
+from airlock.web.compat.query import one, page, page_parameters, text
+from airlock.web.errors import JsonAnswer
+from airlock.web.routes import Asked, Parameter, Reply, Route
+
+USUAL, MOST = 20, 100
+MOST_NOTE = 2_000
+EVENTS = {
+    "request.opened": "approval.requested",
+    "request.voted": "approval.voted",
+    "request.approved": "approval.approved",
+    "request.denied": "approval.denied",
+    "request.expired": "approval.expired",
+    "request.cancelled": "approval.cancelled",
+    "request.undone": "approval.undone",
+    "request.reopened": "approval.reopened",
+    "request.used": "decision.made",
+    "call.completed": "execution.completed",
+}
+"""What of history is told of one approval, and how this API calls it."""
+
+
+async def listing(asked: Asked) -> Response:
+    """A page of approvals, newest first."""
+    query, services = asked.request.query_params, asked.services
+    wanted = page(query, usual=USUAL, most=MOST)
+    status, agent, bound = one(query, "status"), one(query, "agent_id"), asked.who.agent
+    check_word("status", status, APPROVAL_STATUSES)
+    fits = _fits(asked, status)
+    rows, total = await listed(
+        services,
+        FACE,
+        wanted,
+        lambda kept: agent in {"", str(kept.record.body["agent"])} and fits(kept),
+        agent=bound or agent,
+        statuses=STORED.get(status, frozenset()),
+        total=True,
+    )
+    shapes = await approval_shapes(services, rows, people=not bound)
+    pagination = {"total": total, "limit": wanted.limit, "offset": wanted.offset}
+    return JsonAnswer({"data": shapes, "pagination": pagination})
+
+
+def _fits(asked: Asked, status: str) -> Callable[[Kept], bool]:
+    risk = one(asked.request.query_params, "risk_level")
+    check_word("risk_level", risk, RISKS)
+
+    def fits(kept: Kept) -> bool:
+        return (
+            kept.request is not None
+            and sees(asked, kept)
+            and status in {"", approval_status(kept.request)}
+            and risk in {"", risk_of_kept(kept)}
+        )
+
+    return fits
+
+
+async def show(asked: Asked) -> Response:
+    """One approval whole: who may decide it, and what happened."""
+    services, reference = asked.services, str(asked.request.path_params["id"])
+    kept, request = await found_approval(services, reference)
+    check_sees(asked, kept, reference)
+    (shape,) = await approval_shapes(services, [kept], people=not asked.who.bound)
+    people = sorted(set().union(*(one.names for one in request.reviewers)))
+    return JsonAnswer(
+        {
+            **shape,
+            "assignees": [person_shape(name, {}) for name in people],
+            "history": await _history(asked, request),
+        }
+    )
+
+
+async def _history(asked: Asked, request: ApprovalRequest) -> list[JsonObject]:
+    found = await asked.services.gate.store.events(wanted=AuditFilter(request=request.id))
+    told = [event for event in found if event.kind in EVENTS]
+    return [
+        {
+            "id": event.id,
+            "event_type": EVENTS[event.kind],
+            "created_at": iso(event.at),
+            "hash": f"sha256:{event.hash}",
+        }
+        for event in sorted(told, key=lambda event: event.seq)
+    ]
+
+
+async def approve(asked: Asked) -> Response:
+    """A yes."""
+    return await _decide(asked, approve=True, note=text(asked.body, "comment", most=MOST_NOTE))
+
+
+async def deny(asked: Asked) -> Response:
+    """A no, with its reason."""
+    return await _decide(asked, approve=False, note=text(asked.body, "reason", most=MOST_NOTE, required=True))
+
+
+async def _decide(asked: Asked, *, approve: bool, note: str) -> Response:
+    kept, _ = await found_approval(asked.services, str(asked.request.path_params["id"]))
+    request = await resolve(asked.services, asked.who, kept, approve=approve, note=note)
+    names = await names_of(asked.services, {request.decided_by} if request.decided_by else set())
+    return JsonAnswer(
+        {
+            "id": public_id("apr", request.id),
+            "action_id": public_id("act", kept.record.id),
+            "status": approval_status(request),
+            "approvals": sum(vote.approve for vote in request.votes),
+            "required_approvers": request.quorum,
+            **decided_shape(request, names),
+        }
+    )
+
+
+DECIDED = schemas.record(
+    {
+        "id": schemas.TEXT,
+        "action_id": schemas.TEXT,
+        "status": {"type": "string", "enum": list(APPROVAL_STATUSES)},
+        "approvals": schemas.COUNT,
+        "required_approvers": schemas.COUNT,
+    },
+    approved_by=PERSON,
+    approved_at=schemas.TIME,
+    comment=schemas.TEXT_OR_NULL,
+    denied_by=PERSON,
+    denied_at=schemas.TIME,
+    reason=schemas.TEXT_OR_NULL,
+)
+ID = Parameter(name="id", place="path", schema=schemas.TEXT, description="The id, such as `apr_…`.")
+_NOTE = {"type": ["string", "null"], "maxLength": MOST_NOTE}
+APPROVE_BODY = {"type": "object", "properties": {"comment": _NOTE}}
+DENY_BODY = {
+    "type": "object",
+    "properties": {
+        "reason": {"type": "string", "minLength": 1, "maxLength": MOST_NOTE, "pattern": r"^[A-Za-z0-9].*$"}
+    },
+    "required": ["reason"],
+}
+
+
+def _deciding(verb: str, serve: Callable[[Asked], object], body: JsonObject) -> Route:
+    return Route(
+        method="POST",
+        path=f"/v1/approvals/{{id}}/{verb}",
+        summary=f"{verb.capitalize()} an action; not by whoever submitted it (Agent Action Firewall)",
+        scopes=DECIDE,
+        people=True,
+        serve=serve,  # type: ignore[arg-type]
+        parameters=(ID,),
+        body=body,
+        error=ERROR,
+        replies={
+            200: Reply("what it is now; pending while more people have to approve", DECIDED),
+            400: MALFORMED,
+            403: FORBIDDEN,
+            404: NOT_FOUND,
+            409: CONFLICT,
+        },
+    )
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/v1/approvals",
+        summary="Approvals of every road, newest first (Agent Action Firewall)",
+        scopes=READ_APPROVALS,
+        serve=listing,
+        parameters=(
+            choice("status", APPROVAL_STATUSES),
+            AGENT,
+            choice("risk_level", RISKS),
+            *page_parameters(USUAL, MOST),
+        ),
+        error=ERROR,
+        replies={
+            200: Reply(
+                "a page", schemas.record({"data": schemas.listed(APPROVAL), "pagination": PAGINATION})
+            ),
+            400: MALFORMED,
+        },
+    ),
+    Route(
+        method="GET",
+        path="/v1/approvals/{id}",
+        summary="One approval, with its history (Agent Action Firewall)",
+        scopes=READ_APPROVALS,
+        serve=show,
+        parameters=(ID,),
+        error=ERROR,
+        replies={200: Reply("the approval", APPROVAL), 404: NOT_FOUND},
+    ),
+    _deciding("approve", approve, APPROVE_BODY),
+    _deciding("deny", deny, DENY_BODY),
+)

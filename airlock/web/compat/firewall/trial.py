@@ -1,0 +1,97 @@
+"""`POST /v1/dry-run`: what would be decided of an action; nothing is opened, recorded or run."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from airlock.model import Call, Origin
+from airlock.web import schemas
+from airlock.web.compat.asking import speaker
+from airlock.web.compat.firewall.faults import ERROR, FORBIDDEN, MALFORMED
+from airlock.web.compat.firewall.ruling import ruling
+from airlock.web.compat.firewall.shapes import DECISION, OBJECT, decision_shape
+from airlock.web.compat.firewall.submitted import BODY, submitted
+from airlock.web.compat.firewall.words import (
+    AT_ONCE,
+    FACE,
+    READ_ACTIONS,
+    READ_POLICIES,
+    graver,
+    policy_name,
+)
+from airlock.web.compat.query import text
+from airlock.web.errors import JsonAnswer
+from airlock.web.mcp import principal_of
+from airlock.web.routes import Asked, Reply, Route
+
+
+async def dry_run(asked: Asked) -> Response:
+    """The decision alone."""
+    services, who = asked.services, asked.who
+    agent = speaker(services, FACE, who, text(asked.body, "agent_id", most=200))
+    wanted = submitted(asked.body, agent)
+    overlay, risk = await ruling(services, wanted.action)
+    action = wanted.action
+    call = Call(
+        id=services.make_id(),
+        principal=principal_of(who, agent),
+        provider=FACE,
+        name=policy_name(action.tool, action.operation),
+        arguments=wanted.arguments,
+        endpoint=FACE,
+        origin=Origin(road=FACE, workspace=services.config.workspace),
+        overlay=overlay,
+    )
+    decision = await services.gate.preview(call)
+    risk = graver(risk, str(decision.terms.risk))
+    return JsonAnswer(
+        {
+            "dry_run": True,
+            "status": AT_ONCE[decision.effect],
+            "tool": action.tool,
+            "operation": action.operation,
+            "agent_id": agent,
+            "params": services.gate.shown(call, decision),
+            "decision": decision_shape(decision.effect, decision.reason, risk, decision.rule),
+            "matched": [one.rule for one in decision.matched if not one.observed],
+        }
+    )
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/v1/dry-run",
+        summary="What would be decided of an action, with no effect at all (Agent Action Firewall)",
+        scopes=READ_ACTIONS | READ_POLICIES,
+        people=True,
+        serve=dry_run,
+        body={
+            **BODY,
+            "properties": {
+                **BODY["properties"],  # type: ignore[dict-item]
+                "agent_id": {"type": ["string", "null"], "description": "whose policy to try"},
+            },
+        },
+        error=ERROR,
+        replies={
+            200: Reply(
+                "the decision",
+                schemas.record(
+                    {
+                        "dry_run": {"const": True},
+                        "status": {"type": "string", "enum": list(AT_ONCE.values())},
+                        "tool": schemas.TEXT,
+                        "operation": schemas.TEXT,
+                        "agent_id": schemas.TEXT,
+                        "params": OBJECT,
+                        "decision": DECISION,
+                        "matched": schemas.TEXTS,
+                    }
+                ),
+            ),
+            400: MALFORMED,
+            403: FORBIDDEN,
+        },
+    ),
+)
