@@ -18,6 +18,10 @@ from airlock.errors import ConfigError, Problem
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 MAX_DEPTH: Final = 64
+_TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"
+_TOO_DEEP_FOR_YAML: Final = "exceeded maximum nesting depth"
+"""The parser's own words at its own limit, since PyYAML 6.0.4: far beyond ours, and met first."""
+
 MAX_NODES: Final = 500_000
 """Counts every node as often as an alias repeats it: a file of aliases to aliases ends here."""
 
@@ -175,7 +179,7 @@ class _Tree:
     def _node(self, event: Any, events: Iterator[Any], depth: int, key: str) -> Node:
         line = _line(event)
         if depth > MAX_DEPTH:
-            raise _refusal(self._file, line, f"nested deeper than {MAX_DEPTH} levels")
+            raise _refusal(self._file, line, _TOO_DEEP)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event.anchor, line)
         self._count(1, line)
@@ -295,6 +299,8 @@ class _Tree:
         line = mark.line + 1 if mark is not None else 1
         if what is None and isinstance(position := getattr(error, "position", None), int):
             what, line = "a character that YAML does not allow", text.count("\n", 0, position) + 1
+        if what == _TOO_DEEP_FOR_YAML:
+            return Problem(file=self._file, line=line, path="", message=_TOO_DEEP)
         message = f"not YAML: {what or 'cannot be parsed'}"
         return Problem(file=self._file, line=line, path="", message=message, hint=self._context(error))
 

@@ -44,7 +44,7 @@ class Screen:
 
     async def until(self, seen: str | Callable[[str], bool]) -> str:
         """The screen once it shows this; fails with the screen as it is when that takes too long."""
-        wanted = seen if callable(seen) else lambda text: seen in text
+        wanted = seen if callable(seen) else lambda text: seen in " ".join(text.split())
         text = ""
         try:
             async with asyncio.timeout(15):
@@ -124,7 +124,7 @@ async def test_a_grant_shows_its_scope_and_waits_for_y(terminal: Terminal, tmp_p
         request = await calls.ask("demo/write_note", {"name": "plan"})
         await screen.until(request.code)
         text = await screen.decide("A", "other key goes back")
-        assert "exactly these arguments" in text
+        assert "exactly these arguments" in " ".join(text.split())
         await screen.press("y")
         await screen.until("for ten minutes")
         assert isinstance(await calls.verdict(), Proceed)
