@@ -4,9 +4,8 @@ clients start them for every session and every tool call, so what they import is
 
 from __future__ import annotations
 
+import os
 import sys
-
-FAST = {"stdio": "airlock.stdiocli", "hook": "airlock.hookcli"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,14 +20,27 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(command: str, rest: list[str], words: list[str]) -> int:
-    if command in FAST and not {"-h", "--help"} & set(rest):
-        import importlib
+    helping = bool({"-h", "--help"} & set(rest))
+    if command == "hook" and not helping:
+        from airlock.hookcli import main as hook
 
-        code = importlib.import_module(FAST[command]).main(rest)
-        return int(code)
+        return end(hook(rest))
+    if command == "stdio" and not helping:
+        from airlock.stdiocli import main as stdio
+
+        return stdio(rest)
     from airlock.cli.main import run
 
     return run(words)
+
+
+def end(code: int) -> int:
+    """End here and now: the answer is written, and to take the interpreter down costs as much as a hook."""
+    try:  # noqa: SIM105 - contextlib costs more than the rest of this
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):  # closed, or never there
+        pass
+    os._exit(code)
 
 
 def split_command(words: list[str]) -> tuple[str, list[str]]:

@@ -1,11 +1,12 @@
-"""One HTTP POST with the standard library's sockets: what `airlock hook` needs, and no more.
+"""One HTTP POST over the system's own sockets: what `airlock hook` needs, and no more.
 
-`http.client` and `urllib` together cost more start-up time than the whole request.
+`http.client` and `urllib` together cost more start-up time than the whole request, and `socket` alone half
+as much as to start the interpreter: what it adds to `_socket`, which does the work, is not needed here.
 """
 
 from __future__ import annotations
 
-import socket
+import _socket
 import time
 
 MARGIN = 1.0
@@ -40,9 +41,13 @@ def post(
     host, port, path, secure = split(url)
     request = head(host, port, path + "/hook" + encoded(query), token, len(payload)) + payload
     try:
-        with connected(host, port, secure, deadline) as connection:
+        connection = connected(host, port, secure, deadline)
+        try:
+            connection.settimeout(left(deadline))
             connection.sendall(request)
             return read_answer(connection, deadline, limit)
+        finally:
+            connection.close()
     except TimeoutError:
         raise Unreachable("did not answer in time") from None
     except OSError as error:
@@ -102,30 +107,54 @@ def head(host: str, port: int, target: str, token: str, length: int) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
 
-def connected(host: str, port: int, secure: bool, deadline: float) -> socket.socket:
+def connected(host: str, port: int, secure: bool, deadline: float) -> _socket.socket:
     """A connection that gives up at the deadline, with TLS where the address says https."""
-    left = max(0.1, deadline - time.monotonic())
-    connection = socket.create_connection((host, port), timeout=min(CONNECT_SECONDS, left))
-    try:
-        connection.settimeout(left)
-        if secure:
-            import ssl
+    if secure:
+        return over_tls(host, port, deadline)
+    problem = OSError("no address")
+    # As bytes: a text would bring in the codec for names that are not ASCII, and ours are.
+    for family, kind, protocol, _, address in _socket.getaddrinfo(
+        host.encode("ascii"), port, 0, _socket.SOCK_STREAM
+    ):
+        connection = _socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(min(CONNECT_SECONDS, left(deadline)))
+            connection.connect(address)
+        except OSError as error:
+            connection.close()
+            problem = error
+        else:
+            return connection
+    raise problem
 
-            return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+
+def over_tls(host: str, port: int, deadline: float) -> _socket.socket:
+    """The same with TLS, by the libraries that know it."""
+    import socket
+    import ssl
+
+    connection = socket.create_connection((host, port), timeout=min(CONNECT_SECONDS, left(deadline)))
+    try:
+        connection.settimeout(left(deadline))
+        return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
-def read_answer(connection: socket.socket, deadline: float, limit: int) -> Answer:
+def left(deadline: float) -> float:
+    """Seconds to the deadline, always some."""
+    return max(0.1, deadline - time.monotonic())
+
+
+def read_answer(connection: _socket.socket, deadline: float, limit: int) -> Answer:
     """One answer that ends with the connection; ValueError when it is no HTTP."""
     received = bytearray()
     while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
             raise TimeoutError
-        connection.settimeout(left)
+        connection.settimeout(remaining)
         piece = connection.recv(65536)
         if not piece:
             break
