@@ -261,17 +261,30 @@ class NotifyConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpProxyConfig:
+    """That the gateway makes the HTTP requests that were allowed, within these bounds.
+
+    `allow_hosts` are `host` or `host:port` that may lie inside, or at another port than 80 and 443.
+    """
+
+    allow_hosts: frozenset[str] = frozenset()
+    timeout_ms: int = 30_000
+    max_response_bytes: int = 262_144
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FaceConfig:
     """One sister API that the gateway speaks. `agent` is whose policy holds for a key that is bound to none.
 
     `wrapped`: lists are objects, as the API's later clients read them. `approver`: Airlock is the other end
-    of a pairing, and reads what comes encrypted.
+    of a pairing, and reads what comes encrypted. `http_proxy`: the gateway itself runs that tool's actions.
     """
 
     name: str
     agent: str
     wrapped: bool = False
     approver: bool = False
+    http_proxy: HttpProxyConfig | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from airlock import __version__
 from airlock.errors import AirlockError
+from airlock.reach import Inside, dial, public
 
 FAILURES = (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError)
 """What `post` raises when it may help to try again."""
@@ -25,8 +26,6 @@ TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers after which it may help to try again."""
 
 _OWN_HEADERS = frozenset({"host", "content-length", "content-type", "connection", "transfer-encoding"})
-
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class Undeliverable(AirlockError):
@@ -66,7 +65,7 @@ class Target:
     def of_stranger(cls, url: str) -> Target:
         """The parts of a URL that came over an API: it may name loopback, but no other private address."""
         target = cls.of(url)
-        if target.literal and not loopback(target.host) and not _public(target.host):
+        if target.literal and not loopback(target.host) and not public(target.host):
             raise Undeliverable(f"`{target.host}` is a private address")
         return target
 
@@ -82,19 +81,6 @@ def loopback(host: str) -> bool:
     """True for this machine by its name or address, without asking for it."""
     address = _address(host)
     return host == "localhost" or (address is not None and address.is_loopback)
-
-
-def _public(text: str) -> bool:
-    address = ipaddress.ip_address(text.partition("%")[0])
-    inner = _inner(address) if isinstance(address, ipaddress.IPv6Address) else None
-    return (inner or address).is_global and not address.is_multicast
-
-
-def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 address leads to, mapped, by 6to4 or by NAT64."""
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour
 
 
 async def post(
@@ -124,22 +110,10 @@ async def post(
 
 async def _connect(target: Target) -> socket.socket:
     """A socket to the first address that may be used; the check and the use are of the same address."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    usable = [one for one in found if target.literal or _public(str(one[4][0]))]
-    if not usable:
-        raise Undeliverable(
-            f"`{target.host}` leads to a private address: name the address itself in the config"
-        )
-    family, kind, protocol, _, address = usable[0]
-    connection = socket.socket(family, kind, protocol)
-    connection.setblocking(False)
     try:
-        await loop.sock_connect(connection, address)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+        return await dial(target.host, target.port, usable=lambda one: target.literal or public(one))
+    except Inside as error:
+        raise Undeliverable(f"{error}: name the address itself in the config") from None
 
 
 def _head(target: Target, headers: Mapping[str, str], length: int) -> bytes:

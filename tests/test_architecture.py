@@ -31,6 +31,7 @@ LIBRARIES = {
     "httpx2": {"proxy"},
     "anyio": {"proxy", "web"},
     "starlette": {"web"},
+    "h11": {"fetching"},
     "uvicorn": {"listener"},
     "cryptography": {"web"},
     "click": {"cli"},

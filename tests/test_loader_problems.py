@@ -268,6 +268,7 @@ SECTION_PATHS = {
     "notify": ("notify: [{}]", "notify[0].{key}"),
     "names": ("names: {}", "names.{key}"),
     "face": ("compat: {{agentgate: {}}}", "compat.agentgate.{key}"),
+    "http_proxy": ("compat: {{firewall: {{http_proxy: {}}}}}", "compat.firewall.http_proxy.{key}"),
 }
 
 

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final, Literal
 
-from airlock.config import AgentConfig, FaceConfig, PatternLists, ServerConfig
+from airlock.config import (
+    AgentConfig,
+    FaceConfig,
+    HttpProxyConfig,
+    PatternLine,
+    PatternLists,
+    RuleConfig,
+    ServerConfig,
+)
 from airlock.loader.fields import Section
-from airlock.loader.reading import meant
+from airlock.loader.reading import Reading, meant
 from airlock.loader.sections import COMPAT
+from airlock.words import Effect
 
+_HOST: Final = re.compile(r"(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[1-9][0-9]{0,4})?")
+_USUAL: Final = HttpProxyConfig()
+_MOST_TIME: Final = 300_000
+_MOST_BYTES: Final = 1 << 20
 _LISTS: Final[tuple[Literal["plain", "wrapped"], ...]] = ("plain", "wrapped")
 
 
@@ -45,6 +59,36 @@ def _face(section: Section, name: str) -> FaceConfig:
         agent=section.text("agent", name) or name,
         wrapped=section.choice("lists", _LISTS, "plain") == "wrapped",
         approver=section.flag("approver", False),
+        http_proxy=_http_proxy(section, name),
+    )
+
+
+def _http_proxy(face: Section, name: str) -> HttpProxyConfig | None:
+    """Whether and how the gateway runs the requests of `http_proxy`; None where their clients do."""
+    if face.found("http_proxy") is None:
+        return None
+    if name != "firewall":
+        face.error("http_proxy", f"is an option of `firewall`, not of `{name}`")
+    section = face.section("http_proxy", "http_proxy")
+    hosts: set[str] = set()
+    for text, found in section.texts("allow_hosts", single=True):
+        if not _HOST.fullmatch(text):
+            section.reading.error(
+                found.line,
+                found.path,
+                f"`{text[:60]}` is not a host, or a host and a port",
+                "write `intranet.example`, `intranet.example:8080` or `10.0.0.7:8080`, in small letters",
+            )
+        hosts.add(text.replace("[", "").replace("]", ""))
+    timeout = section.duration("timeout", _USUAL.timeout_ms) or _USUAL.timeout_ms
+    if timeout > _MOST_TIME:
+        section.error("timeout", "must be at most 5m")
+    return HttpProxyConfig(
+        allow_hosts=frozenset(hosts),
+        timeout_ms=timeout,
+        max_response_bytes=section.whole(
+            "max_response_bytes", _USUAL.max_response_bytes, least=1, most=_MOST_BYTES
+        ),
     )
 
 
@@ -72,6 +116,53 @@ def check(
             top.error("compat", f"a provider is called `{name}` too", "give the provider another name")
         if face.agent != name and face.agent not in written:
             top.error("compat", f"unknown agent `{face.agent[:60]}`", meant(face.agent, written))
+
+
+_SPELLED: Final = re.compile(r"[A-Z]")
+_ESCAPED: Final = re.compile(r"%[0-9A-F]{2}")
+
+
+def check_operations(
+    reading: Reading,
+    made: Mapping[str, FaceConfig],
+    lists: Iterable[PatternLists],
+    rules: Iterable[RuleConfig],
+) -> None:
+    """Note patterns for the firewall's actions that name an operation in capitals.
+
+    An operation is compared in small letters, however its agent wrote it: such a line would match nothing,
+    and as a deny let through what it seems to stop.
+    """
+    if "firewall" not in made:
+        return
+    written = [(line, one.owner, False) for one in lists for line in one.allow]
+    written += [(line, one.owner, True) for one in lists for line in (*one.ask, *one.deny)]
+    written += [
+        (
+            PatternLine(text=text, where=rule.place("tool")),
+            f"rules.{rule.id}",
+            rule.effect is not Effect.ALLOW,
+        )
+        for rule in rules
+        for text in rule.tools
+    ]
+    for line, owner, strict in written:
+        number = line.where.rpartition(":")[2]
+        if _in_capitals(line.text.removeprefix("!"), strict=strict) and number.isdigit():
+            reading.error(
+                int(number),
+                owner,
+                f"`{line.text[:80]}` names an operation in capitals, and would match no action of `firewall`",
+                "write operations in small letters: agents may write them either way",
+            )
+
+
+def _in_capitals(pattern: str, *, strict: bool) -> bool:
+    """True when it names the firewall's operations, or where it is strict may mean them, in capitals."""
+    provider, _, rest = pattern.partition("/")
+    may_be = provider == "firewall" or (strict and "*" in provider)
+    deep = "/" in rest or "**" in pattern
+    return may_be and deep and bool(_SPELLED.search(_ESCAPED.sub("", pattern.rpartition("/")[2])))
 
 
 def opened(server: ServerConfig, made: Mapping[str, FaceConfig]) -> ServerConfig:

@@ -116,6 +116,7 @@ def _config(reading: Reading, root: Node, real: Path, digest: str) -> Config | N
     loader_faces.check(top, compat, set(written), known)
     lists = [*profiles.values(), *(one.lists for one in agents.values())]
     _check_patterns(reading, lists, rules, {*known, *compat})
+    loader_faces.check_operations(reading, compat, lists, rules)
     if not agents and top.found("agents") is None:
         reading.warn(1, "agents", "there are no agents: nobody can call anything")
     notices = loader_settings.notify(_listed(top, "notify", "notify"))

@@ -29,6 +29,7 @@ _ABOUT: Final[Mapping[str, str]] = {
     "notify": "One way to tell people.",
     "names": "How tools are named for clients.",
     "face": "One sister API that the gateway speaks.",
+    "http_proxy": "That the gateway makes the HTTP requests which were allowed, and within which bounds.",
 }
 _MAY_BE_EMPTY: Final = frozenset({"server", "profile", "agent", "approvals", "audit", "names", "face"})
 

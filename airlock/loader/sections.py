@@ -297,6 +297,28 @@ FACE: Final[Mapping[str, Key]] = {
         "false: it relays what it cannot read",
         "approver: true",
     ),
+    "http_proxy": Key(
+        one("http_proxy"),
+        "Agent Action Firewall: the gateway makes the requests of the tool `http_proxy` that are allowed.",
+        "none: the clients make them",
+        "http_proxy: {}",
+    ),
+}
+
+HTTP_PROXY: Final[Mapping[str, Key]] = {
+    "allow_hosts": Key(
+        TEXTS,
+        "Hosts, or `host:port`, that may lie inside, or at another port than 80 and 443.",
+        "none",
+        'allow_hosts: ["intranet.example:8080"]',
+    ),
+    "timeout": Key(DURATION, "How long a request may take, at most 5m.", "30s", "timeout: 10s"),
+    "max_response_bytes": Key(
+        WHOLE,
+        "How much of an answer's body is kept, at most 1048576.",
+        "262144",
+        "max_response_bytes: 65536",
+    ),
 }
 
 NAMES: Final[Mapping[str, Key]] = {
@@ -321,6 +343,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {
     "notify": NOTIFY,
     "names": NAMES,
     "face": FACE,
+    "http_proxy": HTTP_PROXY,
 }
 
 GONE: Final[Mapping[str, str]] = {

@@ -18,24 +18,10 @@ import httpx2
 
 from airlock.errors import UpstreamError
 from airlock.proxy.http_frames import bounded
+from airlock.reach import reach
 
 SECONDS: Final = 20.0
 LIMIT: Final = 1024 * 1024
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-LOOPBACK, PRIVATE, PUBLIC = 0, 1, 2
-
-
-def reach(text: str) -> int:
-    """How far outside an address is."""
-    address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        address = inner or address
-    if address.is_loopback:
-        return LOOPBACK
-    return PUBLIC if address.is_global and not address.is_multicast else PRIVATE
 
 
 async def addresses(host: str, port: int) -> list[str]:

@@ -127,6 +127,10 @@ class Desk:
         """Values as anyone but the upstream may see them: secrets masked by `audit.redact_fields`."""
         return self._scribe.masked(values)
 
+    def scrubbed(self, text: str, call: Call) -> str:
+        """A text of somebody who saw a call's arguments, without the secrets of theirs that it repeats."""
+        return self._scribe.scrubbed(text, call, self.hidden(call))
+
     async def grants(self) -> list[Grant]:
         """The grants that stand now, newest first."""
         now = self._clock()

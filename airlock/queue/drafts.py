@@ -40,6 +40,10 @@ class Scribe:
         """Values with what the config calls secret masked."""
         return self._redactor.redact(values)
 
+    def scrubbed(self, text: str, call: Call, hidden: frozenset[str]) -> str:
+        """A text without the secrets of the call's arguments that it repeats."""
+        return self._redactor.scrub(text, call.arguments, hidden)
+
     def arguments(self, call: Call, decision: Decision | None = None) -> dict[str, Any]:
         """The call's arguments as anyone but the upstream may see them."""
         return self._redactor.redact(call.arguments, decision.terms.redact if decision else frozenset())

@@ -14,6 +14,7 @@ from airlock.ports import Clock, MakeId
 from airlock.ports_faces import RecordStore
 from airlock.ports_keys import KeyStore
 from airlock.web.auth import Authenticator
+from airlock.web.errands import Errands
 from airlock.web.holder import Holder
 from airlock.web.metrics import Metrics
 
@@ -88,6 +89,7 @@ class Services:
     faces: tuple[Face, ...] = ()
     records: RecordStore | None = None
     holder: Holder = field(default_factory=Holder)
+    errands: Errands = field(default_factory=Errands)
     closing: Closing = field(default_factory=Closing)
     limits: SlidingLimits = field(default_factory=SlidingLimits)
 

@@ -23,9 +23,10 @@ from airlock.errors import NotPermitted, UpstreamError, UsageError
 from airlock.ids import now_ms
 from airlock.proxy.link import Facing
 from airlock.proxy.oauth import Bearer, Keeper, LoginNeeded, with_tokens
-from airlock.proxy.oauth_guard import Guard, GuardedTransport, guarded_client, reach
+from airlock.proxy.oauth_guard import Guard, GuardedTransport, guarded_client
 from airlock.proxy.redirect import Landing
 from airlock.proxy.tokens import Login, TokenFile
+from airlock.reach import reach
 from support.logins import SECONDS, Browser, Site, site, visit
 from support.upstreams import LEGACY, MODERN, call, running
 

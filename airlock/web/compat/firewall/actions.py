@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from airlock.errors import NotPermitted, UsageError
-from airlock.model import Status
 from airlock.web import schemas
-from airlock.web.compat.asking import Ask, Kept, ask, asker, collect, known_arguments, speaker
+from airlock.web.compat.asking import Ask, Kept, ask, asker, speaker
+from airlock.web.compat.firewall.collecting import collected
 from airlock.web.compat.firewall.faults import CONFLICT, ERROR, FORBIDDEN, MALFORMED, NOT_FOUND
 from airlock.web.compat.firewall.ruling import ruling
+from airlock.web.compat.firewall.running import begin, beside, plan, runner
 from airlock.web.compat.firewall.seeing import agents_key, check_sees, found, sees
 from airlock.web.compat.firewall.shapes import ACTION, PAGINATION, action_shape, action_shapes
 from airlock.web.compat.firewall.states import risk_of_kept, status_of
@@ -51,19 +53,24 @@ async def submit(asked: Asked) -> Response:
     """Put an action before the policies, and where they say so before a person."""
     services, who = asked.services, asked.who
     wanted = submitted(asked.body, speaker(services, FACE, who))
+    config = runner(services, wanted.action.tool)
+    request = None if config is None else plan(wanted.action, config)
+    more = {} if config is None else beside(config)
 
     async def make() -> str:
-        return (await _asked(asked, wanted)).record.id
+        return (await _asked(asked, wanted, more)).record.id
 
     made, fresh = await once(
         services, FACE, owner=who.identity, key=wanted.idempotency_key, body=asked.body, make=make
     )
     kept = await found(services, "act", made)
+    if fresh and request is not None and kept.record.body["effect"] == "allow":
+        begin(services, who, kept, request, wanted.action)
     status = 200 if not fresh else 202 if status_of(kept) == "pending_approval" else 201
     return JsonAnswer(await action_shape(services, kept), status)
 
 
-async def _asked(asked: Asked, wanted: Submitted) -> Kept:
+async def _asked(asked: Asked, wanted: Submitted, more: Mapping[str, Any]) -> Kept:
     action = wanted.action
     overlay, risk = await ruling(asked.services, action)
     return await ask(
@@ -74,7 +81,7 @@ async def _asked(asked: Asked, wanted: Submitted) -> Kept:
             name=policy_name(action.tool, action.operation),
             arguments=wanted.arguments,
             overlay=overlay,
-            beside={"tool": action.tool, "operation": action.operation, "risk": risk},
+            beside={"tool": action.tool, "operation": action.operation, "risk": risk, **more},
             agent=action.agent,
             client=_traced(asked),
             session=wanted.session,
@@ -93,21 +100,13 @@ async def show(asked: Asked) -> Response:
     services, reference = asked.services, str(asked.request.path_params["id"])
     kept = await found(services, "act", reference)
     check_sees(asked, kept, reference)
+    if not agents_key(asked) or not asker(asked.who, kept.record):
+        return JsonAnswer(await action_shape(services, kept))
     try:
-        kept = await _collected(asked, kept)
+        kept = await collected(services, asked.who, kept)
     except NotPermitted:  # everything is paused: not yet
         return JsonAnswer(await action_shape(services, kept, status="pending_approval"))
     return JsonAnswer(await action_shape(services, kept))
-
-
-async def _collected(asked: Asked, kept: Kept) -> Kept:
-    services, who, request = asked.services, asked.who, kept.request
-    if request is None or request.status is not Status.APPROVED:
-        return kept
-    if not agents_key(asked) or not asker(who, kept.record):
-        return kept
-    overlay, _ = await ruling(services, action_of(kept, known_arguments(services, kept)))
-    return await collect(services, who, kept, overlay)
 
 
 async def listing(asked: Asked) -> Response:

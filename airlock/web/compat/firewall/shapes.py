@@ -10,7 +10,8 @@ from airlock.views import iso
 from airlock.web import schemas
 from airlock.web.compat.asking import Kept
 from airlock.web.compat.firewall.ruling import policy_id
-from airlock.web.compat.firewall.states import approval_status, risk_of_kept, status_of
+from airlock.web.compat.firewall.running import started_at
+from airlock.web.compat.firewall.states import approval_status, execution_status, risk_of_kept, status_of
 from airlock.web.compat.firewall.submitted import action_of
 from airlock.web.compat.firewall.words import (
     ACTION_STATUSES,
@@ -82,9 +83,26 @@ def _action(kept: Kept, names: Mapping[str, str], status: str) -> JsonObject:
         "agent_id": action.agent,
         "decision": decision_of(kept),
         "approval": None if request is None else _approval_of(request, names),
-        "execution": None,
+        "execution": _execution(kept),
         "created_at": iso(record.created_at),
         "updated_at": iso(max(record.updated_at, decided)),
+    }
+
+
+def _execution(kept: Kept) -> JsonObject | None:
+    """What the gateway did with it."""
+    status, body, started = execution_status(kept), kept.record.body, started_at(kept)
+    if status is None:
+        return None
+    ended = body.get("reported_at")
+    return {
+        "id": public_id("exec", kept.record.id),
+        "status": status,
+        "attempts": 0 if started is None else 1,
+        "started_at": None if started is None else iso(started),
+        "completed_at": None if ended is None else iso(ended),
+        "result": body.get("result"),
+        "error": body.get("error"),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airlock.model import ApprovalRequest, Effect, Outcome, Status
 from airlock.web.compat.asking import Kept
+from airlock.web.compat.firewall.running import started_at
 from airlock.web.compat.firewall.words import (
     AT_ONCE,
     approval_word,
@@ -29,6 +30,13 @@ def status_of(kept: Kept) -> str:
             return "expired"
         case Status.CANCELLED:
             return "denied" if request.decided_by else "cancelled"
+
+
+def execution_status(kept: Kept) -> str | None:
+    """How far the gateway is with running it; None for what its client runs, and what has not begun."""
+    if "outcome" in kept.record.body:
+        return status_of(kept)
+    return None if started_at(kept) is None else "running"
 
 
 def approval_status(request: ApprovalRequest) -> str:

@@ -1,0 +1,235 @@
+"""One guarded HTTP request for somebody else: nothing of ours goes along, and it leads nowhere inside.
+
+A URL has one spelling here, so that what a rule was asked about is what is fetched. No redirect is followed,
+no proxy, cookie or credential is used, and the answer is bounded in size and time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+import h11
+
+from airlock import __version__
+from airlock.errors import UsageError
+from airlock.hooks.urls import host_of
+from airlock.reach import Inside, dial, public
+
+FAILURES: Final = (OSError, TimeoutError, h11.ProtocolError, Inside)
+"""What `fetch` raises when there is no answer: it may or may not have arrived."""
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_WITHOUT_BODY: Final = frozenset({"GET", "HEAD"})
+_USUAL_PORTS: Final = {"http": 80, "https": 443}
+_OURS: Final = frozenset(
+    {
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "upgrade",
+        "expect",
+        "forwarded",
+    }
+)
+"""Headers that frame the message or say how it travels: whoever asks does not write them."""
+
+MOST_URL, MOST_HEADERS, MOST_HEADER_BYTES = 8_000, 64, 16_384
+_CHUNK = 65_536
+_HEAD_LIMIT = 65_536
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}\Z")
+_HEADER_TEXT = re.compile(r"[\x20-\x7e]*\Z")
+_ESCAPE = re.compile(r"%(?:[0-9A-F]{2})?", re.IGNORECASE)
+_PLAIN = re.compile(r"[A-Za-z0-9._~-]")
+_DOTS = re.compile(r"/\.\.?(?:/|$)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """One request, checked. `anywhere`: the config names this host and port, so that it may lie inside."""
+
+    method: str
+    tls: bool
+    host: str
+    port: int
+    target: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    anywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What came back. `cut`: the body was longer than was wanted."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    cut: bool
+
+
+def planned(
+    method: str, url: str, headers: Mapping[str, str], body: bytes, *, named: frozenset[str]
+) -> Fetch:
+    """The request; UsageError when it may not be made. `named` are hosts of the config, some with a port."""
+    if method not in METHODS:
+        raise UsageError(f"`operation` must be one of {', '.join(METHODS)}")
+    if body and method in _WITHOUT_BODY:
+        raise UsageError(f"`params.body` does not go with {method}")
+    host, port = _place(url)
+    parts = urlsplit(url)
+    anywhere = _is_named(host, port, parts.scheme, named)
+    if not anywhere:
+        _check_place(host, port)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Fetch(
+        method=method,
+        tls=parts.scheme == "https",
+        host=host,
+        port=port,
+        target=target,
+        headers=_checked(headers),
+        body=body,
+        anywhere=anywhere,
+    )
+
+
+def _place(url: str) -> tuple[str, int]:
+    """The host and the port of a URL that every reader reads alike, and that has no other spelling."""
+    host, sure = host_of(url)
+    if not sure or len(url) > MOST_URL or not url.isascii() or not url.isprintable():
+        raise UsageError("`params.url` must be a plain http or https URL, without user names and blanks")
+    parts = urlsplit(url)
+    normal = _normal(url, host)
+    if url != normal:
+        raise UsageError(f"`params.url` must be in its normal form: {normal[:200]}")
+    if _DOTS.search(parts.path):
+        raise UsageError("`params.url` must be in its normal form: without `.` and `..` in its path")
+    return host, parts.port or _USUAL_PORTS[parts.scheme]
+
+
+def _normal(url: str, host: str) -> str:
+    """The one spelling: small letters in front, no usual port, no fragment, no escape that is not needed."""
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
+    split = re.search(r"[/?#]", rest)
+    authority, after = (rest[: split.start()], rest[split.start() :]) if split else (rest, "")
+    port = authority.rpartition("]")[2].rpartition(":")[2] if ":" in authority.rpartition("]")[2] else ""
+    number = int(port) if port else _USUAL_PORTS[scheme]
+    if not 0 < number < 65_536:
+        raise UsageError("`params.url` must have a port from 1 to 65535")
+    shown = f"[{host}]" if ":" in host else host
+    place = shown if number == _USUAL_PORTS[scheme] else f"{shown}:{number}"
+    path = _ESCAPE.sub(_escape, after.partition("#")[0])
+    return f"{scheme}://{place}{path}"
+
+
+def _escape(found: re.Match[str]) -> str:
+    text = found[0]
+    if len(text) == 1:
+        return "%25"  # a percent sign that begins no escape
+    char = chr(int(text[1:], 16))
+    return char if _PLAIN.match(char) else text.upper()
+
+
+def _is_named(host: str, port: int, scheme: str, named: frozenset[str]) -> bool:
+    return f"{host}:{port}" in named or (host in named and port == _USUAL_PORTS[scheme])
+
+
+def _check_place(host: str, port: int) -> None:
+    """As far as the text can tell; the addresses of a name are looked at when it is fetched."""
+    if port not in _USUAL_PORTS.values():
+        raise UsageError(f"`params.url` leads to port {port}: only 80 and 443 are open, unless the config")
+    with contextlib.suppress(ValueError):
+        if not public(host):
+            raise UsageError("`params.url` leads to an inner address: only the config can open it")
+
+
+def _checked(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    if len(headers) > MOST_HEADERS or sum(map(len, (*headers, *headers.values()))) > MOST_HEADER_BYTES:
+        raise UsageError(
+            f"`params.headers` must be at most {MOST_HEADERS} headers of {MOST_HEADER_BYTES} bytes"
+        )
+    if len({name.lower() for name in headers}) != len(headers):
+        raise UsageError("`params.headers` has a header twice")
+    for name, text in headers.items():
+        if not _HEADER_NAME.match(name) or not _HEADER_TEXT.match(text) or text != text.strip():
+            raise UsageError(f"`params.headers` holds what is no header: `{name[:60]!r}`")
+        if name.lower() in _OURS or name.lower().startswith(("proxy-", "x-forwarded-")):
+            raise UsageError(f"`params.headers` may not hold `{name}`: Airlock writes it")
+    return tuple(headers.items())
+
+
+async def fetch(wanted: Fetch, *, limit: int, seconds: float, tls: ssl.SSLContext | None = None) -> Fetched:
+    """The answer, of whose body at most `limit` bytes are kept; one of FAILURES when there is none."""
+    async with asyncio.timeout(seconds):
+        connection = await dial(wanted.host, wanted.port, usable=lambda one: wanted.anywhere or public(one))
+        try:
+            reader, writer = await asyncio.open_connection(
+                sock=connection,
+                ssl=(tls or ssl.create_default_context()) if wanted.tls else None,
+                server_hostname=wanted.host if wanted.tls else None,
+            )
+        except BaseException:
+            connection.close()
+            raise
+        try:
+            return await _exchange(wanted, reader, writer, limit)
+        finally:
+            writer.transport.abort()
+
+
+async def _exchange(
+    wanted: Fetch, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int
+) -> Fetched:
+    machine = h11.Connection(our_role=h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT)
+    pieces = [machine.send(_head(wanted))]
+    if wanted.body:
+        pieces.append(machine.send(h11.Data(data=wanted.body)))
+    pieces.append(machine.send(h11.EndOfMessage()))
+    writer.write(b"".join(piece for piece in pieces if piece))
+    await writer.drain()
+    return await _answer(machine, reader, limit)
+
+
+async def _answer(machine: h11.Connection, reader: asyncio.StreamReader, limit: int) -> Fetched:
+    head: h11.Response | None = None
+    body = bytearray()
+    while True:
+        event = machine.next_event()
+        if event is h11.NEED_DATA:
+            machine.receive_data(await reader.read(_CHUNK))
+        elif isinstance(event, h11.Response):
+            head = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+        if head is not None and (isinstance(event, h11.EndOfMessage) or len(body) > limit):
+            headers = tuple((name.decode("latin-1"), text.decode("latin-1")) for name, text in head.headers)
+            return Fetched(
+                status=head.status_code, headers=headers, body=bytes(body[:limit]), cut=len(body) > limit
+            )
+        if isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
+            raise h11.RemoteProtocolError("the connection ended before an answer")
+
+
+def _head(wanted: Fetch) -> h11.Request:
+    usual = _USUAL_PORTS["https" if wanted.tls else "http"]
+    host = f"[{wanted.host}]" if ":" in wanted.host else wanted.host
+    headers = [("Host", host if wanted.port == usual else f"{host}:{wanted.port}"), *wanted.headers]
+    given = {name.lower() for name, _ in wanted.headers}
+    usually = {"User-Agent": f"airlock/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
+    headers += [(name, text) for name, text in usually.items() if name.lower() not in given]
+    if wanted.body or wanted.method not in _WITHOUT_BODY:
+        headers.append(("Content-Length", str(len(wanted.body))))
+    headers.append(("Connection", "close"))
+    return h11.Request(method=wanted.method, target=wanted.target, headers=headers)
