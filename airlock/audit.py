@@ -2,8 +2,9 @@
 
 The hash of an event is SHA-256 over
     one version byte, four bytes of chain id, the 32 bytes of the hash before it, and
-    the canonical JSON of [seq, id, kind, at, call_id, request_id, agent, tool, body]
-where body is the JSON text as stored. So what is checked is what is kept, byte for byte.
+    the SHA-256 of the canonical JSON of [seq, id, kind, at, call_id, request_id, agent, tool, body]
+where body is the JSON text as stored. So what is checked is what is kept, byte for byte; and a link can be
+shown without what it holds (docs/decisions/0009-a-link-without-its-content.md).
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from airlock.canonical import encode
 from airlock.errors import WireError
 from airlock.ports import AuditEntry, AuditEvent, ChainReport, Draft
 
-VERSION = 1
+VERSION = 2
 CHAIN = 0
 GENESIS = bytes(32)
 """What stands before the first event."""
 
 PRUNED = "audit.pruned"
 
-_PREFIX = bytes([VERSION]) + CHAIN.to_bytes(4, "big")
+_CHAIN = CHAIN.to_bytes(4, "big")
+_PREFIX = bytes([VERSION]) + _CHAIN
+_OLDER = bytes([1]) + _CHAIN
+"""Version 1 hashed the text itself, in place of its digest."""
 
 
 def text_of(body: Mapping[str, Any] | str) -> str:
@@ -36,15 +40,24 @@ def text_of(body: Mapping[str, Any] | str) -> str:
     return encode(body if type(body) is dict else dict(body)).decode()
 
 
+def follow(prev: bytes, content: bytes) -> bytes:
+    """The hash of the event after `prev` whose text has this digest."""
+    return hashlib.sha256(_PREFIX + prev + content).digest()
+
+
 def digest(prev: bytes, seq: int, draft: Draft, body: str) -> bytes:
     """The hash of this draft at this place of the chain."""
+    return follow(prev, hashlib.sha256(_text(seq, draft, body)).digest())
+
+
+def _text(seq: int, draft: Draft | AuditEvent, body: str) -> bytes:
     # What `canonical` makes of the list, in half of its time.
     text = (
         f"[{seq:d},{quote(draft.id)},{quote(draft.kind)},{draft.at:d},{quote(draft.call_id)},"
         f"{quote(draft.request_id)},{quote(draft.agent)},{quote(draft.tool)},{quote(body)}]"
     )
     try:
-        return hashlib.sha256(_PREFIX + prev + text.encode()).digest()
+        return text.encode()
     except UnicodeEncodeError:
         raise WireError("a string holds a lone surrogate") from None
 
@@ -67,19 +80,20 @@ def link(prev: str, seq: int, draft: Draft) -> AuditEvent:
     )
 
 
+def content(event: AuditEvent) -> bytes:
+    """The digest of all that an event says, without its place after `prev`."""
+    return hashlib.sha256(_text(event.seq, event, event.body)).digest()
+
+
 def holds(event: AuditEvent) -> bool:
     """True when the event's hash is the one that its own fields and `prev` give."""
-    draft = Draft(
-        id=event.id,
-        kind=event.kind,
-        at=event.at,
-        call_id=event.call_id,
-        request_id=event.request_id,
-        agent=event.agent,
-        tool=event.tool,
-        body={},
-    )
-    return digest(bytes.fromhex(event.prev), event.seq, draft, event.body).hex() == event.hash
+    return follow(bytes.fromhex(event.prev), content(event)).hex() == event.hash or _held(event)
+
+
+def _held(event: AuditEvent) -> bool:
+    """The same for an event that an older Airlock wrote."""
+    text = _text(event.seq, event, event.body)
+    return hashlib.sha256(_OLDER + bytes.fromhex(event.prev) + text).hexdigest() == event.hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

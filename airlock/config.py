@@ -292,12 +292,13 @@ class Config:
     """One loaded config: valid as far as its own text can tell. `warnings` are worth showing.
 
     `file` is the real path (also the workspace that binds approvals); `digest` is the SHA-256 of its
-    bytes, which is the policy revision; `database` is an absolute `sqlite:///…` or `postgresql://…`
-    URL; `sources` are the other files whose text went into it (`env_file`, `${file:…}`).
+    bytes; `policy_text` is what of it decides, without secrets; `database` is an absolute `sqlite:///…` or
+    `postgresql://…` URL; `sources` are the other files whose text went into it (`env_file`, `${file:…}`).
     """
 
     file: Path
     digest: str
+    policy_text: str = ""
     server: ServerConfig = field(default_factory=ServerConfig)
     database: str
     providers: Mapping[str, ProviderConfig] = NOTHING
@@ -314,6 +315,11 @@ class Config:
     reload: Literal["auto", "trust", "off"] = "auto"
     sources: tuple[Path, ...] = ()
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def revision(self) -> str:
+        """The policy's revision, which every decision names: the SHA-256 of its text."""
+        return hashlib.sha256(self.policy_text.encode()).hexdigest()
 
     @property
     def workspace(self) -> str:

@@ -90,7 +90,8 @@ class Overlay:
 
     `effect` None: none of its policies names the call; where the config is silent too, `otherwise` holds.
     `life_ms` is how long its question may be open, in place of `approvals.timeout`, a rule may say less;
-    `until` is when it ends at the latest. `digest` stands for the text of what `rule` names.
+    `until` is when it ends at the latest. `digest` stands for the text of what `rule` names. `consulted` are
+    its policies that were asked, by name, each with the digest under which `texts` keeps what it said.
     """
 
     effect: Effect | None = None
@@ -101,6 +102,7 @@ class Overlay:
     life_ms: int | None = None
     until: int | None = None
     digest: str = ""
+    consulted: Mapping[str, str] = NOTHING
     otherwise: Effect = Effect.ASK
 
 

@@ -70,7 +70,7 @@ class Policy:
     """One compiled policy. Every method is pure and safe to call from any thread."""
 
     def __init__(self, config: Config, selector: Selector, warnings: tuple[Problem, ...]) -> None:
-        self.revision = config.digest
+        self.revision = config.revision
         self.warnings = warnings
         self._agents = frozenset(config.agents)
         self._selector = selector

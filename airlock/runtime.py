@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airlock import texts
 from airlock.config import Config
 from airlock.errors import ConfigError, NotPermitted, Problem, StoreError
 from airlock.home import state
@@ -143,6 +144,8 @@ async def opened(
             fingerprint_key=key,
             notifiers=make_notifiers(config) if notify else (),
         )
+        if config.agents:  # a person's command comes without a policy: it decides nothing by one
+            await keep_policy(store, config)
         with state.registered_process(config, road=road, agent=agent, address=address):
             try:
                 yield Runtime(config=config, policy=policy, store=store, gate=gate)
@@ -150,6 +153,14 @@ async def opened(
                 await gate.close()
     finally:
         await store.close()
+
+
+async def keep_policy(store: SQLiteStore, config: Config) -> None:
+    """Keep the policy's text: a decision names it by its digest. A failure is told, and calls go on."""
+    try:
+        await texts.keep(store, [config.policy_text], now_ms())
+    except StoreError as error:
+        log.warning("the text of the policy could not be kept: %s", error)
 
 
 def adopt(opened: Runtime, config: Config, policy: Policy) -> None:

@@ -223,6 +223,8 @@ async def watched(
 
     from airlock.loader.file import load as load_again
 
+    keeping: set[asyncio.Task[None]] = set()
+
     def load() -> tuple[Config, Policy]:
         config = load_again(located.path)
         return config, runtime.checked_policy(config)
@@ -230,6 +232,7 @@ async def watched(
     def adopt(config: Config, policy: Policy) -> None:
         runtime.adopt(opened, config, policy)
         log.warning("the policy in `%s` changed and is in force", config.file)
+        keeping.add(asyncio.create_task(runtime.keep_policy(opened.store, config)))
         for listener in listeners:
             listener()
 
@@ -243,6 +246,8 @@ async def watched(
     )
     async with beside(watcher.run()):
         yield
+    if keeping:
+        await asyncio.wait(keeping)
 
 
 def _report(what: AirlockError | Waiting) -> None:

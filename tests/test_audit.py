@@ -45,9 +45,19 @@ def test_the_hashed_bytes_are_those_that_the_documentation_gives() -> None:
     text = json.dumps(
         [3, "i", "k", 7, "c", "r", "ä", "t", '{"b":[1,2.5]}'], ensure_ascii=False, separators=(",", ":")
     )
-    expected = hashlib.sha256(b"\x01" + b"\x00" * 4 + bytes.fromhex("ab" * 32) + text.encode()).hexdigest()
+    content = hashlib.sha256(text.encode()).digest()
+    expected = hashlib.sha256(b"\x02" + b"\x00" * 4 + bytes.fromhex("ab" * 32) + content).hexdigest()
     assert event.hash == expected
     assert holds(event)
+
+
+def test_a_chain_that_an_older_airlock_began_goes_on() -> None:
+    first = chain(1)[0]
+    text = canonical([1, first.id, first.kind, first.at, first.call_id, "", "", "", first.body])
+    older = hashlib.sha256(b"\x01" + bytes(4) + GENESIS + text).hexdigest()
+    events = [replace(first, hash=older), *chain(3, start=2, prev=older)]
+    assert verify(events).sound
+    assert verify([replace(events[0], tool="x"), *events[1:]]).broken_at == 1
 
 
 @given(
@@ -61,7 +71,8 @@ def test_what_is_hashed_is_canonical_json_whatever_the_strings_hold(
 ) -> None:
     event = link(GENESIS.hex(), 1, Draft(id="i", kind="k", at=at, agent=agent, tool=tool, body=body))
     text = canonical([1, "i", "k", at, "", "", agent, tool, event.body])
-    assert event.hash == hashlib.sha256(b"\x01" + bytes(4) + GENESIS + text).hexdigest()
+    content = hashlib.sha256(text).digest()
+    assert event.hash == hashlib.sha256(b"\x02" + bytes(4) + GENESIS + content).hexdigest()
     assert json.loads(event.body) == body
 
 

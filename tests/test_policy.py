@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from airlock.config import AgentConfig, Config, PatternLine, PatternLists, RuleConfig
@@ -386,4 +388,4 @@ def test_an_explanation_shows_errors_rates_and_parts() -> None:
 
 def test_the_config_of_the_story_compiles_to_the_revision_of_its_text() -> None:
     config = config_of(STORY)
-    assert compile_policy(config).revision == config.digest
+    assert compile_policy(config).revision == hashlib.sha256(config.policy_text.encode()).hexdigest()

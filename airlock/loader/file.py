@@ -16,6 +16,7 @@ from airlock.loader import policy as loader_policy
 from airlock.loader import settings as loader_settings
 from airlock.loader.database import database
 from airlock.loader.fields import Section
+from airlock.loader.kept import policy_text
 from airlock.loader.profiles import SHIPPED
 from airlock.loader.providers import providers
 from airlock.loader.reader import MAX_BYTES, Node, read
@@ -120,9 +121,11 @@ def _config(reading: Reading, root: Node, real: Path, digest: str) -> Config | N
     if not agents and top.found("agents") is None:
         reading.warn(1, "agents", "there are no agents: nobody can call anything")
     notices = loader_settings.notify(_listed(top, "notify", "notify"))
+    recorded = loader_settings.audit(audit)
     config = Config(
         file=real,
         digest=digest,
+        policy_text=policy_text(root, recorded.redact_fields, _shipped(profiles)),
         server=server,
         database=database(top, audit),
         providers=known,
@@ -132,7 +135,7 @@ def _config(reading: Reading, root: Node, real: Path, digest: str) -> Config | N
         tests=loader_policy.tests(_listed(top, "tests", "test"), agents),
         people=people,
         approvals=loader_settings.approvals(approvals),
-        audit=loader_settings.audit(audit),
+        audit=recorded,
         notify=notices + loader_settings.older_notices(reading, approvals),
         compat=compat,
         names_max=loader_settings.names_max(top.section("names", "names")),
@@ -146,6 +149,12 @@ def _with_notes(config: Config, reading: Reading) -> Config:
 
     warnings = sorted(dict.fromkeys(one for one in reading.problems if one.warning), key=lambda one: one.line)
     return replace(config, warnings=tuple(warnings), sources=tuple(dict.fromkeys(reading.sources)))
+
+
+def _shipped(profiles: Mapping[str, PatternLists]) -> dict[str, list[str]]:
+    """What the shipped profiles that are used allow."""
+    used = {name: one for name, one in profiles.items() if one is SHIPPED.get(name)}
+    return {name: [line.text for line in lists.allow] for name, lists in used.items()}
 
 
 def _listed(top: Section, key: str, section: str) -> list[Section]:

@@ -16,6 +16,7 @@ from airlock.model import (
     Principal,
     Proceed,
     Refusal,
+    Risk,
 )
 from airlock.ports import Clock, Draft, MakeId
 from airlock.redaction import Redactor
@@ -191,6 +192,10 @@ def _rest(call: Call, decision: Decision) -> dict[str, Any]:
         "kind": str(call.kind),
         "road": origin.road,
     }
+    if decision.terms.risk is not Risk.LOW:
+        rest["risk"] = str(decision.terms.risk)
+    if call.overlay is not None and call.overlay.consulted:
+        rest["consulted"] = dict(call.overlay.consulted)
     if decision.would is not None:
         rest["would"] = str(decision.would)
     if call.parts:
