@@ -273,11 +273,27 @@ class HttpProxyConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeConfig:
+    """A server of models that judge texts, in OpenAI's form. `name` is what policies call it.
+
+    `models` are those that policies may name, the first is the usual one. `parallel` questions at once.
+    """
+
+    name: str
+    url: str
+    models: tuple[str, ...]
+    api_key: Secret | None = None
+    timeout_ms: int = 10_000
+    parallel: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FaceConfig:
     """One sister API that the gateway speaks. `agent` is whose policy holds for a key that is bound to none.
 
     `wrapped`: lists are objects, as the API's later clients read them. `approver`: Airlock is the other end
     of a pairing, and reads what comes encrypted. `http_proxy`: the gateway itself runs that tool's actions.
+    `nlp` are the models that policies may ask.
     """
 
     name: str
@@ -285,6 +301,7 @@ class FaceConfig:
     wrapped: bool = False
     approver: bool = False
     http_proxy: HttpProxyConfig | None = None
+    nlp: Mapping[str, JudgeConfig] = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from airlock.ports import Draft
 
-LASTING = frozenset({"policy", "webhook", "agent", "setting", "pairing", "tool", "text"})
+LASTING = frozenset({"policy", "webhook", "agent", "setting", "pairing", "tool", "text", "nlp_policy"})
 """Kinds that are kept until they are dropped; all others go with the history that they belong to."""
 
 

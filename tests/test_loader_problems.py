@@ -269,6 +269,7 @@ SECTION_PATHS = {
     "names": ("names: {}", "names.{key}"),
     "face": ("compat: {{agentgate: {}}}", "compat.agentgate.{key}"),
     "http_proxy": ("compat: {{firewall: {{http_proxy: {}}}}}", "compat.firewall.http_proxy.{key}"),
+    "nlp": ("compat: {{firewall: {{nlp: {{m: {}}}}}}}", "compat.firewall.nlp.m.{key}"),
 }
 
 

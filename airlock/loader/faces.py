@@ -11,6 +11,7 @@ from airlock.config import (
     AgentConfig,
     FaceConfig,
     HttpProxyConfig,
+    JudgeConfig,
     PatternLine,
     PatternLists,
     RuleConfig,
@@ -25,6 +26,8 @@ _HOST: Final = re.compile(r"(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[1-9][0-9]{0,4})
 _USUAL: Final = HttpProxyConfig()
 _MOST_TIME: Final = 300_000
 _MOST_BYTES: Final = 1 << 20
+_JUDGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}\Z")
+_TOKEN: Final = re.compile(r"[\x21-\x7e]+\Z")
 _LISTS: Final[tuple[Literal["plain", "wrapped"], ...]] = ("plain", "wrapped")
 
 
@@ -60,6 +63,7 @@ def _face(section: Section, name: str) -> FaceConfig:
         wrapped=section.choice("lists", _LISTS, "plain") == "wrapped",
         approver=section.flag("approver", False),
         http_proxy=_http_proxy(section, name),
+        nlp=_judges(section, name),
     )
 
 
@@ -90,6 +94,59 @@ def _http_proxy(face: Section, name: str) -> HttpProxyConfig | None:
             "max_response_bytes", _USUAL.max_response_bytes, least=1, most=_MOST_BYTES
         ),
     )
+
+
+def _judges(face: Section, name: str) -> dict[str, JudgeConfig]:
+    """The servers of models by name, in the order of the file: the first is the usual one."""
+    if face.found("nlp") is not None and name != "firewall":
+        face.error("nlp", f"is an option of `firewall`, not of `{name}`")
+    return {key: _judge(one, key) for key, one in face.sections("nlp", "nlp", mapping=True)}
+
+
+def _judge(section: Section, name: str) -> JudgeConfig:
+    """One server of models; a wrong address would send texts to a stranger, or in the clear."""
+    if not _JUDGE.match(name) or name == "local":
+        section.reading.error(
+            section.line,
+            section.path,
+            f"`{name[:40]}` is not a name for it",
+            "letters, digits and `._-`, at most 40, and not `local`",
+        )
+    url = section.text("url")
+    if not url:
+        section.missing("url", "the base of an OpenAI-compatible API")
+    else:
+        _check_address(section, url)
+    models = tuple(dict.fromkeys(text for text, _ in section.texts("models", single=True)))
+    if not models:
+        section.missing("models", "the models that policies may name")
+    key = section.secret("api_key")
+    if key is not None and not _TOKEN.match(key.reveal()):
+        section.error("api_key", "has a character that a header cannot carry")
+    return JudgeConfig(
+        name=name,
+        url=url.rstrip("/"),
+        models=models,
+        api_key=key,
+        timeout_ms=section.duration("timeout", 10_000, least=100) or 10_000,
+        parallel=section.whole("parallel", 4, least=1, most=64),
+    )
+
+
+def _check_address(section: Section, url: str) -> None:
+    from airlock.posting import Target, Undeliverable
+
+    try:
+        Target.of(url)
+        usable = "?" not in url and "#" not in url  # a path is put after it
+    except Undeliverable:
+        usable = False
+    if not usable:
+        section.error(
+            "url",
+            "must be an https URL without user, password and query; http only on loopback",
+            "like `https://llm.example.com/v1`",
+        )
 
 
 def with_their_agents(

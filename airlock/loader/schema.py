@@ -12,6 +12,7 @@ _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "rule": ("tool", "effect"),
     "test": ("agent", "tool", "expect"),
     "notify": ("type",),
+    "nlp": ("url", "models"),
     "client_credentials": ("token_url", "client_id", "client_secret"),
 }
 _ABOUT: Final[Mapping[str, str]] = {
@@ -30,6 +31,7 @@ _ABOUT: Final[Mapping[str, str]] = {
     "names": "How tools are named for clients.",
     "face": "One sister API that the gateway speaks.",
     "http_proxy": "That the gateway makes the HTTP requests which were allowed, and within which bounds.",
+    "nlp": "One server of models that NLP policies may ask.",
 }
 _MAY_BE_EMPTY: Final = frozenset({"server", "profile", "agent", "approvals", "audit", "names", "face"})
 

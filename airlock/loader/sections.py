@@ -303,6 +303,13 @@ FACE: Final[Mapping[str, Key]] = {
         "none: the clients make them",
         "http_proxy: {}",
     ),
+    "nlp": Key(
+        named("nlp"),
+        "Agent Action Firewall: servers of models that NLP policies may ask, by the name that policies give "
+        "as `provider`. Nothing else is ever asked.",
+        "none: personal data and secrets are found on this machine, all else is asked of a person",
+        'nlp: {openai: {url: "https://llm.example.com/v1", models: [gpt-4o-mini], api_key: "${LLM_KEY}"}}',
+    ),
 }
 
 HTTP_PROXY: Final[Mapping[str, Key]] = {
@@ -319,6 +326,28 @@ HTTP_PROXY: Final[Mapping[str, Key]] = {
         "262144",
         "max_response_bytes: 65536",
     ),
+}
+
+NLP: Final[Mapping[str, Key]] = {
+    "url": Key(
+        TEXT,
+        "The base of an OpenAI-compatible API; `/chat/completions` is put after it. Plain http only on "
+        "loopback.",
+        "required",
+        'url: "https://llm.example.com/v1"',
+    ),
+    "models": Key(
+        TEXTS,
+        "The models that policies may name; the first is the usual one.",
+        "required",
+        "models: [gpt-4o-mini]",
+    ),
+    "api_key": Key(TEXT, "Sent as a bearer, kept secret.", "none", 'api_key: "${LLM_KEY}"'),
+    "timeout": Key(
+        DURATION, "How long one answer may take, waiting for a turn included.", "`10s`", "timeout: 10s"
+    ),
+    "timeout_ms": milliseconds("timeout", "timeout_ms: 10000"),
+    "parallel": Key(WHOLE, "How many questions it is asked at once, 1 to 64.", "4", "parallel: 4"),
 }
 
 NAMES: Final[Mapping[str, Key]] = {
@@ -344,6 +373,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {
     "names": NAMES,
     "face": FACE,
     "http_proxy": HTTP_PROXY,
+    "nlp": NLP,
 }
 
 GONE: Final[Mapping[str, str]] = {

@@ -5,6 +5,7 @@ All patterns for one argument become one set that reads the text once (decisions
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -80,6 +81,22 @@ class Fullmatch:
             return self._pattern.fullmatch(text) is not None
         except UnicodeError:
             return False
+
+
+class Finder:
+    """Where one pattern occurs in a text of bytes; where its first group does, if that took part."""
+
+    __slots__ = ("_group", "_pattern")
+
+    def __init__(self, source: str) -> None:
+        self._pattern = re2.compile(source.encode(), _options())
+        self._group = min(1, self._pattern.groups)
+
+    def spans(self, text: bytes) -> Iterator[tuple[int, int]]:
+        """Begin and end of each occurrence, from left to right, none of them over another."""
+        for found in self._pattern.finditer(text):
+            begin, end = found.span(self._group)
+            yield (begin, end) if begin >= 0 else found.span()
 
 
 class PatternSet:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airlock.config import Config
 from airlock.limits import SlidingLimits
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 REST_PER_MINUTE = 6_000
 HOOKS_PER_MINUTE = 12_000
+
+T = TypeVar("T")
 
 Facts = Callable[[], Mapping[str, Any]]
 """More fields for the full `/health`, from whoever runs the process (`providers`, say)."""
@@ -92,6 +94,14 @@ class Services:
     errands: Errands = field(default_factory=Errands)
     closing: Closing = field(default_factory=Closing)
     limits: SlidingLimits = field(default_factory=SlidingLimits)
+    held: dict[type, Any] = field(default_factory=dict)
+
+    def one(self, kind: type[T], make: Callable[[], T]) -> T:
+        """What there is one of in this process, made when it is first asked for."""
+        if kind not in self.held:
+            self.held[kind] = make()
+        found: T = self.held[kind]
+        return found
 
     @property
     def config(self) -> Config:

@@ -10,6 +10,7 @@ from airlock.config import FaceConfig
 from airlock.web.compat.face import Face
 from airlock.web.compat.firewall import actions, approvals, trial
 from airlock.web.compat.firewall.faults import render
+from airlock.web.compat.firewall.nlp import routes as nlp
 from airlock.web.compat.firewall.words import ADMIN_PER_MINUTE, FACE
 
 CLAIMS = ("/v1/actions", "/v1/approvals", "/v1/dry-run", "/admin/")
@@ -23,6 +24,7 @@ def make_face(_: FaceConfig) -> Face:
             *actions.ROUTES,
             *approvals.ROUTES,
             *trial.ROUTES,
+            *nlp.ROUTES,
         ),
         claims=CLAIMS,
         render=render,

@@ -1,0 +1,183 @@
+"""Judges a text by one stored policy: on this machine, by a model, or not at all, which is never a yes.
+
+What local detectors find stays here: a text that they condemn is not sent to anybody. What is sent has
+secrets and numbers of persons taken out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from airlock.canonical import encode
+from airlock.config import JudgeConfig
+from airlock.model import Effect
+from airlock.ports import Clock
+from airlock.visible import bounded
+from airlock.web.compat.firewall.nlp.detectors import LONGEST, Finding, Findings, look, masked
+from airlock.web.compat.firewall.nlp.endpoint import Endpoint, Unjudged
+from airlock.web.compat.firewall.nlp.prompts import CUSTOM, PII_DETECTION, TASKS, Answer, messages
+
+LOCAL = "local"
+MOST_REMEMBERED = 10_000
+MOST_REASONING = 500
+FAILURE_MS = 60_000
+"""So long a model that failed is not asked the same again: who polls neither floods it nor waits anew."""
+
+log = logging.getLogger(__name__)
+
+
+class Content:
+    """A text as the local detectors read it, and as a model may: there without what must not leave."""
+
+    def __init__(self, plain: str, sendable: str) -> None:
+        self.plain = plain
+        self._sendable = sendable
+
+    @cached_property
+    def findings(self) -> Findings:
+        """What the local detectors find."""
+        return look(self.plain)
+
+    @cached_property
+    def covered(self) -> str:
+        """What a model is shown; Unjudged when it cannot be told what must not leave."""
+        if len(self._sendable) > LONGEST:
+            raise Unjudged(f"it has more than {LONGEST:,} characters")
+        seen = look(self._sendable)
+        if not seen.whole:
+            raise Unjudged("more must be taken out of it than can be, before a model sees it")
+        return masked(self._sendable, [one for one in seen.found if one.secret])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What is thought of a text. `failed` says why nobody, or not everybody, could judge it.
+
+    `by` is local, model, or none.
+    """
+
+    score: float | None = None
+    reasoning: str = ""
+    issues: tuple[str, ...] = ()
+    confidence: float | None = None
+    findings: tuple[Finding, ...] = ()
+    by: str = "none"
+    failed: str = ""
+
+    def effect(self, threshold: float) -> Effect | None:
+        """Deny from the threshold on, ask where it could not be judged; else it says nothing."""
+        if self.score is not None and self.score >= threshold:
+            return Effect.DENY
+        return Effect.ASK if self.failed else None
+
+
+class Judge:
+    """The models of one gateway, and what they said of late."""
+
+    def __init__(self, servers: Mapping[str, JudgeConfig], clock: Clock) -> None:
+        self._endpoints = {name: Endpoint(one) for name, one in servers.items()}
+        self._clock = clock
+        self._known: OrderedDict[bytes, tuple[int | None, Answer | Unjudged]] = OrderedDict()
+
+    def endpoint(self, policy: Mapping[str, Any]) -> Endpoint | None:
+        """The server that a policy means: the first where it names none."""
+        name = policy["provider"]
+        if name is None:
+            return next(iter(self._endpoints.values()), None)
+        return None if name == LOCAL else self._endpoints.get(name)
+
+    async def judge(self, policy: Mapping[str, Any], content: Content) -> Judgement:
+        """What a policy's way of judging says of a content."""
+        own = _local(content) if policy["type"] == PII_DETECTION else None
+        if own is not None and own.effect(policy["threshold"]) is Effect.DENY:
+            return own
+        endpoint = self.endpoint(policy)
+        if endpoint is None:
+            return own or Judgement(failed=_nobody(policy))
+        try:
+            said = await self._said(endpoint, policy, content)
+        except Unjudged as error:
+            log.warning("an NLP policy of type %s could not judge: %s", policy["type"], error)
+            return replace(own or Judgement(), failed=str(error))
+        return _joined(said, own)
+
+    async def _said(self, endpoint: Endpoint, policy: Mapping[str, Any], content: Content) -> Answer:
+        """What the model says, or said of the same before."""
+        model = policy["model"] or endpoint.config.models[0]
+        if model not in endpoint.config.models:
+            raise Unjudged(f"`{model}` is not a model that the config lets policies name")
+        task = policy["prompt"] if policy["type"] == CUSTOM else TASKS[policy["type"]]
+        key = hashlib.sha256(encode([endpoint.config.url, model, task, content.covered])).digest()
+        known = self._recalled(key)
+        if known is None:
+            known = await self._asked(endpoint, model, task, content)
+            self._remember(key, known)
+        if isinstance(known, Unjudged):
+            raise Unjudged(str(known))
+        return known
+
+    async def _asked(self, endpoint: Endpoint, model: str, task: str, content: Content) -> Answer | Unjudged:
+        try:
+            return await endpoint.ask(model, messages(task, content.covered))
+        except Unjudged as error:
+            return error
+
+    def _recalled(self, key: bytes) -> Answer | Unjudged | None:
+        until, known = self._known.get(key, (None, None))
+        return None if until is not None and self._clock() >= until else known
+
+    def _remember(self, key: bytes, said: Answer | Unjudged) -> None:
+        until = self._clock() + FAILURE_MS if isinstance(said, Unjudged) else None
+        self._known[key] = (until, said)
+        self._known.move_to_end(key)
+        while len(self._known) > MOST_REMEMBERED:
+            self._known.popitem(last=False)
+
+
+def _nobody(policy: Mapping[str, Any]) -> str:
+    if policy["provider"] is None:
+        return "no model is configured that could judge it"
+    return f"no model is configured as `{policy['provider']}`"
+
+
+def _local(content: Content) -> Judgement:
+    """What the local detectors think: of a text that they did not see whole, not enough."""
+    seen = content.findings
+    kinds = seen.kinds
+    return Judgement(
+        score=seen.score,
+        reasoning=f"found on this machine: {', '.join(kinds)}"
+        if kinds
+        else "the local detectors find nothing",
+        issues=kinds,
+        confidence=seen.confidence,
+        findings=seen.found,
+        by=LOCAL,
+        failed="" if seen.whole else "it is too long, or holds too much, to be looked through",
+    )
+
+
+def _joined(said: Answer, own: Judgement | None) -> Judgement:
+    """A model's word, and that of the detectors beside it: the graver counts."""
+    found = own.issues if own is not None else ()
+    return Judgement(
+        score=max(said.score, (own.score or 0.0) if own is not None else 0.0),
+        reasoning=_repeatable(said.reasoning),
+        issues=tuple(dict.fromkeys([*found, *said.issues])),
+        confidence=said.confidence,
+        findings=own.findings if own is not None else (),
+        by="model",
+        failed=own.failed if own is not None else "",
+    )
+
+
+def _repeatable(reasoning: str) -> str:
+    """A model's words with every value covered that the detectors know, and every character visible."""
+    seen = look(reasoning)
+    return bounded(masked(reasoning, seen.found), MOST_REASONING) if seen.whole else ""
