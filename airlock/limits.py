@@ -46,6 +46,14 @@ class SlidingLimits:
             buckets.current += 1
         return self._taken(buckets, limit, now, allowed=allowed)
 
+    def admits(self, caller: str, limit: int, now: int) -> bool:
+        """`take`, for who wants to know no more."""
+        buckets = self._advance(caller, now)
+        fits = self._fits(buckets, limit, now)
+        if fits:
+            buckets.current += 1
+        return fits
+
     def full(self, caller: str, limit: int, now: int) -> Taken | None:
         """What `take` would refuse with, else None; counts nothing and remembers nobody."""
         if caller not in self._buckets:

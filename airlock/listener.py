@@ -9,18 +9,22 @@ import resource
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from airlock.errors import UsageError
+from airlock.proxy.front_io import WHOLE_BODY
 
 GRACE_SECONDS = 1
 """How long connections may finish after every long answer was ended by `drain`."""
 
 HEAD_SECONDS = 15.0
 """How long a connection may take to send the head of a request: who only opens them holds none for long."""
+
+HEAD_LIMIT = 64 * 1024
+"""Bytes of one head, with its request line."""
 
 MOST_FILES = 8_192
 """As many descriptors as this process takes, where the system lets it: each connection is one."""
@@ -30,31 +34,108 @@ Drain = Callable[[], Awaitable[Any]]
 log = logging.getLogger(__name__)
 
 
-class Heads(H11Protocol):
-    """HTTP/1.1 as uvicorn speaks it, and an end for connections that do not get to a request."""
+class Corked:
+    """A transport that sends the head of an answer together with what follows it in the same turn."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held = b""
+
+    def write(self, data: bytes) -> None:
+        """Send it; a head by itself waits for the end of the turn."""
+        if self._held:
+            data, self._held = self._held + data, b""
+            self._transport.write(data)
+        elif data.startswith(b"HTTP/1.1 "):
+            self._held = data
+            self._loop.call_soon(self._flush)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what is held, and close."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class Heads(HttpToolsProtocol):
+    """HTTP/1.1 as uvicorn speaks it, and an end for heads that are too long or do not get to a request."""
 
     _late: asyncio.TimerHandle | None = None
+    _heading = True
+    _fresh = False
+    """True while the bytes that ended a head are read: nobody has begun to read its body yet."""
+
+    _began = 0
+    """Bytes that came of a head that is not whole yet; one that began beside another request counts as 1."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, Corked(transport, self.loop)))
         self._wait()
 
     def data_received(self, data: bytes) -> None:
+        if self._heading:
+            self._began += len(data)
         super().data_received(data)
+        self._fresh = False
         cycle: Any = self.cycle  # None until the first request
-        if cycle is None or cycle.response_complete:
-            self._wait()
-        else:
+        if not self._began or not (cycle is None or cycle.response_complete):
             self._stop()
+        elif self._began > HEAD_LIMIT:
+            self._refuse()
+        else:
+            self._wait()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._began = self._began or 1
+        self._length = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + 4)
+        # The parser keeps blanks behind a value, which are none of it (RFC 9110, 5.5).
+        super().on_header(name, value.rstrip(b" \t"))
+
+    def on_headers_complete(self) -> None:
+        self._heading, self._began, self._fresh = False, 0, True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._heading = True
+        super().on_message_complete()
+        if self._fresh and not self.expect_100_continue:
+            self.scope[WHOLE_BODY] = bytes(self.cycle.body)  # type: ignore[typeddict-unknown-key]
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.conn.trailing_data[0] and self.cycle.response_complete:
+        if self._began:
             self._wait()  # part of the next head is here already
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
         super().connection_lost(exc)
+
+    def _count(self, size: int) -> None:
+        self._length += size
+        if self._length > HEAD_LIMIT:
+            raise ValueError("the head is too long")  # the parser makes a 400 of it
+
+    def _refuse(self) -> None:
+        if not self.transport.is_closing():
+            self.send_400_response("The head of the request is too long.")
 
     def _wait(self) -> None:
         if self._late is None:
@@ -78,7 +159,7 @@ class Listener(uvicorn.Server):
         self._socket = listening
         config = uvicorn.Config(
             app,
-            http=Heads,  # h11: httptools keeps blanks around header values, which must equal the body's
+            http=Heads,
             ws="none",
             lifespan="off",
             access_log=False,

@@ -6,9 +6,8 @@ usual call takes no task and no coroutine: lookup, `submit_all_now`, `request`, 
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +16,7 @@ from airlock.model import Call, Effect, JsonObject, Kind, Outcome, Proceed, Refu
 from airlock.proxy.answers import Answers, asked_name, outcome_of
 from airlock.proxy.catalog import Catalog, Target
 from airlock.proxy.client import Client, Exchange
+from airlock.proxy.docket import Docket
 from airlock.proxy.eras import COMPLETE, INPUT_REQUIRED, LOG_LEVEL, TASK, reply_for, result_type
 from airlock.proxy.errand import Detaching, Errand
 from airlock.proxy.link import Reply
@@ -30,16 +30,15 @@ if TYPE_CHECKING:
 START_SECONDS: Final = 10.0
 """How long a call waits for an upstream that is starting (decisions.md 42)."""
 
-RECORD_SECONDS: Final = 0.005
-"""How long an outcome may wait for others, so that one transaction holds them all."""
-
 _TIMED_OUT: Final = re.compile(r"time(d)? ?out", re.IGNORECASE)
 
 
 class Calls:
     """Runs the gated requests of one client."""
 
-    def __init__(self, client: Client, gate: Gate, router: Router, catalog: Catalog) -> None:
+    def __init__(
+        self, client: Client, gate: Gate, router: Router, catalog: Catalog, docket: Docket | None = None
+    ) -> None:
         self._client = client
         self._gate = gate
         self._router = router
@@ -50,9 +49,10 @@ class Calls:
         self.tasks: Detaching | None = None
         """Who can answer a call with a task; None when nobody can."""
         self.log_level = ""
-        self._gathered: list[Errand] | None = None
+        self._gathered: list[tuple[Calls, Errand]] | None = None
+        self._shared = docket is not None
+        self.docket = docket or Docket(gate)
         self._leaving = False
-        self._ended: list[tuple[Proceed, Outcome, str]] = []
 
     # -- what the client asks for --------------------------------------------------------------------
 
@@ -134,28 +134,29 @@ class Calls:
             call=call,
         )
         if self._gathered is not None:
-            self._gathered.append(errand)
+            self._gathered.append((self, errand))
+        elif self._shared:
+            self.docket.enter(self, errand)
         else:
-            self._judge([errand])
+            self.docket.judge([(self, errand)])
 
     def together(self, receive: Callable[[JsonObject], None], frames: Iterable[JsonObject]) -> None:
         """The calls that these frames begin are judged at the end, in order, and recorded as one."""
-        errands = self._gathered = list[Errand]()
+        gathered = self._gathered = list[tuple[Calls, Errand]]()
         try:
             for frame in frames:
                 receive(frame)
         finally:
             self._gathered = None
-            if errands:
-                self._judge(errands)
+            if gathered:
+                self.docket.judge(gathered)
 
-    def _judge(self, errands: Sequence[Errand]) -> None:
-        verdicts = self._gate.submit_all_now([errand.call for errand in errands])
-        for errand, verdict in zip(errands, verdicts, strict=True):
-            if verdict is not None:
-                self.settle(errand, verdict)
-            elif not errand.exchange.over:  # given up in the same breath: nobody is asked about it
-                errand.exchange.task = self._client.finish(self._authorize(errand))
+    def judged(self, errand: Errand, verdict: Proceed | Refuse | None) -> None:
+        """Do what the gate said at once; None: it takes longer."""
+        if verdict is not None:
+            self.settle(errand, verdict)
+        elif not errand.exchange.over:  # given up in the same breath: nobody is asked about it
+            errand.exchange.task = self._client.finish(self._authorize(errand))
 
     def _outgoing(self, kind: Kind, target: Target, params: JsonObject) -> JsonObject:
         """The params for the upstream: its own name for the thing, everything else as it came."""
@@ -307,15 +308,11 @@ class Calls:
 
     def complete(self, proceed: Proceed, outcome: Outcome, error: str = "") -> None:
         """Record how it came out: a moment after the answer, together with others that end then."""
-        if not self._ended:
-            asyncio.get_running_loop().call_later(RECORD_SECONDS, self._record)
-        self._ended.append((proceed, outcome, error))
+        self.docket.ended(self, proceed, outcome, error)
 
-    def _record(self) -> None:
-        ended, self._ended = self._ended, []
-        if ended and not self._gate.complete_all_now(ended):
-            for proceed, outcome, error in ended:
-                self._client.finish(self._gate.complete(proceed, outcome, error=error))
+    def record_later(self, proceed: Proceed, outcome: Outcome, error: str) -> None:
+        """Record it as soon as the database lets us."""
+        self._client.finish(self._gate.complete(proceed, outcome, error=error))
 
     # -- refusals ------------------------------------------------------------------------------------
 
@@ -385,7 +382,7 @@ class Calls:
         for exchange in list(self._client.open.values()):
             self._client.drop(exchange)
             self._stop(exchange, "the client is gone")
-        self._record()
+        self.docket.record()
 
 
 _ABSENT: Final[Any] = object()

@@ -16,12 +16,14 @@ from airlock.model import JsonObject, Principal
 from airlock.proxy import eras
 from airlock.proxy.client import Seat
 from airlock.proxy.described import Descriptions
+from airlock.proxy.docket import Docket
 from airlock.proxy.front_io import (
     BodyTooLarge,
     ClientGone,
     Receive,
     Scope,
     Send,
+    accepts,
     answer,
     header,
     read_body,
@@ -52,6 +54,7 @@ class McpApp:
         self._make = make
         self._limit = body_limit
         self._book = TaskBook(gate)
+        self._docket = Docket(gate)
         self._descriptions = Descriptions(state / "upstreams" if state is not None else None)
         self._modern = Modern(self._router, self._session)
         self._legacy = Legacy(self._router, self._session)
@@ -72,6 +75,7 @@ class McpApp:
             seat=seat,
             descriptions=self._descriptions,
             book=self._book,
+            docket=self._docket,
         )
 
     def policy_changed(self) -> None:
@@ -131,7 +135,7 @@ class McpApp:
             text = "`Content-Type` must be `application/json`"
             await answer(send, 415, error_frame(None, INVALID_REQUEST, text))
             return
-        if not _accepts(scope, "application/json") or not _accepts(scope, "text/event-stream"):
+        if not accepts(scope, "application/json", "text/event-stream"):
             text = "`Accept` must list `application/json` and `text/event-stream`"
             await answer(send, 406, error_frame(None, INVALID_REQUEST, text))
             return
@@ -162,7 +166,7 @@ class McpApp:
         await session.post(receive, send, frame, header(scope, b"mcp-protocol-version"))
 
     async def _listen(self, scope: Scope, receive: Receive, send: Send, session: LegacySession) -> None:
-        if not _accepts(scope, "text/event-stream"):
+        if not accepts(scope, "text/event-stream"):
             await answer(
                 send, 406, error_frame(None, INVALID_REQUEST, "`Accept` must list `text/event-stream`")
             )
@@ -207,11 +211,3 @@ async def _no_session(scope: Scope, send: Send, request_id: str | int | None) ->
     absent = header(scope, b"mcp-session-id") is None
     text = "`Mcp-Session-Id` is missing: send `initialize` first" if absent else NOT_FOUND
     await answer(send, 400 if absent else 404, error_frame(request_id, INVALID_REQUEST, text))
-
-
-def _accepts(scope: Scope, kind: str) -> bool:
-    accepted = ",".join(
-        value.decode("latin-1") for key, value in scope["headers"] if key == b"accept"
-    ).lower()
-    wanted = {kind, kind.partition("/")[0] + "/*", "*/*"}
-    return not accepted or any(one.partition(";")[0].strip() in wanted for one in accepted.split(","))

@@ -10,7 +10,7 @@ from collections import OrderedDict, deque
 from typing import Final
 
 from airlock.model import JsonObject
-from airlock.proxy.front_io import OPENING, Outbox, event, written
+from airlock.proxy.front_io import OPENING, Outbox, Prompt, event, written
 
 MAX_EVENTS: Final = 512
 MAX_BYTES: Final = 1024 * 1024
@@ -31,6 +31,8 @@ class Channel:
         self.request = request
         self.resumable = resumable
         self.outbox: Outbox | None = None
+        self.prompt: Prompt | None = None
+        """While it is open, an answer may still go out whole, and then no stream begins."""
         self.ended = False
         self.left = False
         """True when the connection was lost while the call waited for a person: it was left then."""
@@ -60,8 +62,13 @@ class Channel:
 
     def give(self, frame: JsonObject) -> None:
         """A frame that belongs to the request; the answer is the last."""
+        final = "method" not in frame
+        if final and self.prompt is not None and self.prompt.open:
+            self.ended = True
+            self.prompt.say(written(frame))
+            return
         self.put(frame)
-        if "method" not in frame:
+        if final:
             self.end()
 
     def put(self, frame: JsonObject) -> None:
@@ -69,6 +76,7 @@ class Channel:
         data = written(frame)
         if self.ended or not data:
             return
+        self.begin()
         if self.resumable:
             self._count += 1
             data = event(data, self._named())
@@ -78,9 +86,15 @@ class Channel:
         if self.outbox is not None:
             self.outbox.put(data)
 
+    def begin(self) -> None:
+        """A stream is needed."""
+        if self.prompt is not None:
+            self.prompt.say(None)
+
     def end(self) -> None:
         """Nothing more will come."""
         self.ended = True
+        self.begin()
         if self.outbox is not None:
             self.outbox.end()
 
@@ -108,12 +122,16 @@ class Channels:
         """A stream for a request."""
         self._last += 1
         channel = self._open[self._last] = Channel(self, self._last, request, resumable=resumable)
+        if len(self._open) > MAX_CHANNELS:
+            self._make_room()
+        return channel
+
+    def _make_room(self) -> None:
         for number, one in list(self._open.items()):
             if len(self._open) <= MAX_CHANNELS:
                 break
             if one.ended and one.outbox is None:
                 self._drop(number)
-        return channel
 
     def listen(self, *, resumable: bool) -> Channel:
         """The stream for what belongs to no request."""

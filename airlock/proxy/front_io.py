@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from airlock.canonical import encode
@@ -30,8 +31,16 @@ PRESSED: Final = 1_000
 PRESSED_BYTES: Final = 1024 * 1024
 """From here on whoever writes is asked to wait."""
 
+WHOLE_BODY: Final = "airlock.body"
+"""Where a server puts a body that came together with its head: then nobody has to wait for it."""
+
+_ONCE: Final = "airlock.once"
+
 BODY_SECONDS: Final = 60.0
 """How long a message may take to arrive."""
+
+SOON_SECONDS: Final = 0.05
+"""An answer that comes first and within this time goes out whole; then somebody watches the connection."""
 
 OPENING: Final = b": open\n\n"
 
@@ -56,12 +65,40 @@ class ClientGone(Exception):
 
 def header(scope: Scope, name: bytes) -> str | None:
     """The value of one header, without surrounding blanks; None when it is absent or stands twice."""
-    values = [value for key, value in scope["headers"] if key == name]
-    return values[0].decode("latin-1").strip(" \t") if len(values) == 1 else None
+    once = scope.get(_ONCE)
+    if once is None:
+        once = scope[_ONCE] = _once(scope["headers"])
+    value = once.get(name)
+    return None if value is None else value.decode("latin-1").strip(" \t")
+
+
+def _once(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The headers that stand once."""
+    found = dict(headers)
+    if len(found) != len(headers):
+        counts = Counter(name for name, _ in headers)
+        found = {name: value for name, value in found.items() if counts[name] == 1}
+    return found
+
+
+def accepts(scope: Scope, *kinds: str) -> bool:
+    """True when the client takes all of these kinds of answer; who says nothing takes everything."""
+    sent = b",".join([value for key, value in scope["headers"] if key == b"accept"])
+    return _takes(sent, kinds)
+
+
+@lru_cache(maxsize=64)
+def _takes(sent: bytes, kinds: tuple[str, ...]) -> bool:
+    accepted = {one.partition(";")[0].strip() for one in sent.decode("latin-1").lower().split(",")}
+    wanted = ({kind, kind.partition("/")[0] + "/*", "*/*"} for kind in kinds)
+    return not sent or all(one & accepted for one in wanted)
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body; BodyTooLarge once it passes the limit, ClientGone when it breaks off or trickles."""
+    whole: bytes | None = scope.get(WHOLE_BODY)
+    if whole is not None and len(whole) <= limit:
+        return whole
     announced = header(scope, b"content-length") or "0"
     if announced.isdigit() and int(announced[:20]) > limit:
         raise BodyTooLarge
@@ -98,6 +135,33 @@ async def answer_written(send: Send, status: int, content: bytes, headers: Heade
     length = (b"content-length", str(len(content)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [*kind, length, *headers]})
     await send({"type": "http.response.body", "body": content})
+
+
+class Prompt:
+    """Whether an answer came soon and before anything else: then it needs no stream, and no task to watch."""
+
+    def __init__(self) -> None:
+        self._said: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def open(self) -> bool:
+        """True while an answer may still go out whole."""
+        return not self._said.done()
+
+    def say(self, answer: bytes | None) -> None:
+        """This is the answer; None when a stream is needed after all."""
+        if not self._said.done():
+            self._said.set_result(answer)
+
+    async def heard(self, seconds: float = SOON_SECONDS) -> bytes | None:
+        """The answer; None when it did not come soon, or something came before it."""
+        if not self._said.done():
+            timer = asyncio.get_running_loop().call_later(seconds, self.say, None)
+            try:
+                return await self._said
+            finally:
+                timer.cancel()
+        return self._said.result()
 
 
 class Outbox:

@@ -15,7 +15,19 @@ from typing import Final
 
 from airlock.model import JsonObject, Principal
 from airlock.proxy.front_channels import Channel, Channels
-from airlock.proxy.front_io import OPENING, Outbox, Receive, Send, answer, event, stream, until_gone, written
+from airlock.proxy.front_io import (
+    OPENING,
+    Outbox,
+    Prompt,
+    Receive,
+    Send,
+    answer,
+    answer_written,
+    event,
+    stream,
+    until_gone,
+    written,
+)
 from airlock.proxy.front_modern import MakeSession
 from airlock.proxy.router import Router
 from airlock.proxy.session import Session
@@ -85,8 +97,16 @@ class LegacySession:
             return
         channel = self._channels.open(frame, resumable=version is not None and version >= RESUMABLE)
         outbox = channel.attach(Outbox(self._press))
+        opening, channel.prompt = channel.priming(), Prompt()
         self.session.receive(frame, channel.give)
-        await self._carry(receive, send, channel, outbox, channel.priming())
+        answered = await channel.prompt.heard()
+        if answered is None:
+            await self._carry(receive, send, channel, outbox, opening)
+        else:
+            channel.detach(outbox)
+            self._channels.forget(channel)
+            self.touched = time.monotonic()
+            await answer_written(send, 200, answered, ((SESSION_HEADER, self.id.encode()),))
 
     async def _carry(
         self, receive: Receive, send: Send, channel: Channel, outbox: Outbox, opening: bytes
@@ -116,6 +136,7 @@ class LegacySession:
         """The upstream let go of the connection of a call: so do we, if the client can come back for it."""
         channel = self._channels.of(request_id)
         if channel is not None and channel.resumable and channel.outbox is not None:
+            channel.begin()
             channel.outbox.end()
 
     # -- GET -----------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from airlock.proxy import eras, mirrors
 from airlock.proxy.front_io import (
     OPENING,
     Outbox,
+    Prompt,
     Receive,
     Scope,
     Send,
@@ -231,7 +232,10 @@ async def _exchange(house: House, receive: Receive, send: Send, frame: JsonObjec
         reply.take(_restored(found, own, theirs))
 
     house.session.receive({**frame, "id": own}, give)
-    if not await until_gone(receive, reply.write(send)):
+    answered = await reply.prompt.heard()
+    if answered is not None:
+        await answer_written(send, reply.status, answered)
+    elif not await until_gone(receive, reply.write(send)):
         house.session.hung_up(own)
 
 
@@ -239,8 +243,9 @@ class _Reply:
     """What goes back for one request: plain JSON when the answer comes first and soon, else a stream."""
 
     def __init__(self) -> None:
+        self.prompt = Prompt()
+        self.status = 0
         self._outbox = Outbox()
-        self._status = 0
         self._began = False
 
     def take(self, frame: JsonObject) -> None:
@@ -248,19 +253,24 @@ class _Reply:
         data = written(frame)
         final = "method" not in frame
         if final and not self._began:
-            self._status = _status(frame)
+            self.status = _status(frame)
         self._began = True
+        if self.status and self.prompt.open:
+            self.prompt.say(data)
+            return
+        self.prompt.say(None)
         if data:
-            self._outbox.put(data if self._status else event(data))
+            self._outbox.put(data if self.status else event(data))
         if final:
             self._outbox.end()
 
     async def write(self, send: Send) -> None:
+        """What did not come soon: JSON if the answer comes first all the same, else a stream."""
         first: bytes | None = None
         with contextlib.suppress(TimeoutError):
             first = await self._outbox.next()
-        if self._status and first is not None:
-            await answer_written(send, self._status, first)
+        if self.status and first is not None:
+            await answer_written(send, self.status, first)
             return
         self._began = True
         await stream(send, self._outbox, opening=first or OPENING)

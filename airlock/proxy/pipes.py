@@ -7,11 +7,12 @@ are read a piece per turn of the loop and written at once: they never make anyon
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import stat
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from airlock.proxy.wire import LINE_LIMIT, LineSplitter
@@ -46,6 +47,17 @@ class _Batch:
 
 
 _batch = _Batch()  # one loop reads pipes in a process, and a batch never outlives one callback
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """What is written within leaves at the end, in one system call for each descriptor."""
+    outer, _batch.open = _batch.open, True
+    try:
+        yield
+    finally:
+        if not outer:
+            _batch.end()
 
 
 class LineReader:

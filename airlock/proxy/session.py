@@ -20,6 +20,7 @@ from airlock.proxy.catalog import Catalog
 from airlock.proxy.client import MAX_OPEN, Client, Exchange, Seat, Send
 from airlock.proxy.completions import Completions
 from airlock.proxy.described import Descriptions
+from airlock.proxy.docket import Docket
 from airlock.proxy.greeting import Greeting
 from airlock.proxy.link import Facing, Upstream
 from airlock.proxy.logs import Logs
@@ -59,12 +60,13 @@ class Session:
         seat: Seat,
         descriptions: Descriptions | None = None,
         book: TaskBook | None = None,
+        docket: Docket | None = None,
     ) -> None:
         self.client = Client(send, seat)
         self._router = router
         self._gate = gate
         self._catalog = Catalog(router, gate, seat.principal.name)
-        self._calls = Calls(self.client, gate, router, self._catalog)
+        self._calls = Calls(self.client, gate, router, self._catalog, docket)
         self._asks = Asks(self.client, gate, router)
         self._permission = PermissionTool(self.client, gate, self._calls)
         self._rounds = Rounds(self.client, self._calls, self._asks)

@@ -29,7 +29,7 @@ from airlock.web.endpoint import Endpoint, methods
 from airlock.web.errors import answer_airlock_error, answer_http_exception
 from airlock.web.feed import Feed
 from airlock.web.guard import Guard
-from airlock.web.mcp import MCP_PATHS, Doorman
+from airlock.web.mcp import Doorman
 from airlock.web.metrics import Metrics
 from airlock.web.routes import Route
 from airlock.web.services import Facts, Services
@@ -92,8 +92,8 @@ def build_app(
     )
     courier = Courier(services)
     app = Starlette(
-        routes=[*_routes(table, services), *_mcp_routes(mcp_app, services)],
-        middleware=[Middleware(Guard, services=services)],
+        routes=_routes(table, services),
+        middleware=[Middleware(Guard, services=services), *_door(mcp_app, services)],
         exception_handlers={
             HTTPException: answer_http_exception,
             AirlockError: answer_airlock_error,
@@ -163,7 +163,5 @@ class _Named:
         await self._app(scope, receive, send)
 
 
-def _mcp_routes(mcp_app: ASGIApp | None, services: Services) -> list[BaseRoute]:
-    if mcp_app is None:
-        return []
-    return [StarletteRoute(path, _Named(path, Doorman(mcp_app, services))) for path in MCP_PATHS]
+def _door(mcp_app: ASGIApp | None, services: Services) -> list[Middleware]:
+    return [] if mcp_app is None else [Middleware(Doorman, services=services, mcp_app=mcp_app)]

@@ -38,6 +38,11 @@ class Credential:
     rate: int | None = None
 
     @property
+    def lasting(self) -> bool:
+        """True when it works as long as the config stands; a key may be revoked at any time."""
+        return not self.identity.startswith("key:")
+
+    @property
     def bound(self) -> bool:
         """True when it speaks for one agent: then it may not decide anything."""
         return bool(self.agent)
@@ -83,6 +88,10 @@ class Authenticator:
             if known is not None:
                 return known
         return self._nobody() if digests.secret is None else None
+
+    def deaf(self, address: str) -> bool:
+        """True when this address has guessed too often: then it is refused, right or wrong."""
+        return self._guesses.full(address, GUESSES_PER_MINUTE, self._clock()) is not None
 
     def token_agents(self) -> frozenset[str]:
         """The agents that accept only their own token."""

@@ -78,11 +78,11 @@ class Endpoint:
 
     def _take(self, request: Request, credential: Credential | None, limited: dict[str, str]) -> None:
         if self._face is None:
-            take(self._services, request, credential, REST_PER_MINUTE, limited)
+            take(self._services, request.scope, credential, REST_PER_MINUTE, limited)
         else:
             face = self._face
             usual = self._route.per_minute or face.per_minute
-            take(self._services, request, credential, usual, limited, headers=face.limits)
+            take(self._services, request.scope, credential, usual, limited, headers=face.limits)
 
     def _permitted(self, credential: Credential | None) -> Credential | None:
         """The credential, if it may do this; None where everyone may do what is left of it."""
@@ -101,7 +101,7 @@ class Endpoint:
 
 def take(
     services: Services,
-    request: Request,
+    scope: Scope,
     credential: Credential | None,
     usual: int,
     limited: dict[str, str],
@@ -109,17 +109,31 @@ def take(
     headers: Callable[[Taken, int], dict[str, str]] = epoch_headers,
 ) -> None:
     """Count one request of this caller; HttpError 429 when it is one too many. Fills the headers."""
-    address = address_of(request.scope)
-    caller = f"{credential.identity}@{address}" if credential and not credential.rate else address
-    limit = usual
-    if credential is not None and credential.rate:
-        caller, limit = credential.identity, credential.rate
+    caller, limit = _caller(scope, credential, usual)
     now = services.clock()
-    taken = services.limits.take(f"{usual}:{caller}", limit, now)
+    taken = services.limits.take(caller, limit, now)
     limited.update(headers(taken, now))
     if not taken.allowed:
         services.metrics.limited()
         raise HttpError(429, "too many requests", headers=retry_after(taken.retry_ms, now))
+
+
+def admitted(services: Services, scope: Scope, credential: Credential, usual: int) -> bool:
+    """Count one request of this caller; False, and nothing counted, when it is one too many."""
+    return services.limits.admits(*_caller(scope, credential, usual), services.clock())
+
+
+def _caller(scope: Scope, credential: Credential | None, usual: int) -> tuple[str, int]:
+    """Under which name a request counts, and how many of them may come in a minute."""
+    if credential is not None and credential.rate:
+        return f"{usual}:{credential.identity}", credential.rate
+    address = address_of(scope)
+    return f"{usual}:{credential.identity}@{address}" if credential else f"{usual}:{address}", usual
+
+
+def named_headers(scope: Scope, name: bytes) -> list[str]:
+    """All headers of that name, in lower case, in their order."""
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
 
 
 def address_of(scope: Scope) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from airlock.config import ServerConfig
 from airlock.web import origins
+from airlock.web.endpoint import named_headers
 from airlock.web.errors import Fault, claiming, rendered
 from airlock.web.hook import HOOK_PATH, deny_unread
 from airlock.web.services import Services
@@ -17,22 +18,17 @@ class Guard:
     def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app = app
         self._services = services
+        self._said: tuple[ServerConfig, list[str], list[str], origins.Refused | None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
         services = self._services
         face = claiming(scope["path"], services.faces)
         if face is not None and face.request_ids:
             scope["airlock.request_id"] = services.make_id()
-        refused = origins.check(
-            headers.getlist("host"),
-            headers.getlist("origin"),
-            server=services.config.server,
-            bound=services.bound,
-        )
+        refused = self._refused(named_headers(scope, b"host"), named_headers(scope, b"origin"))
         counted = self._counting(scope, send)
         hook = is_hook(scope)
         if hook and (refused or scope["path"] != HOOK_PATH):
@@ -43,6 +39,14 @@ class Guard:
             await rendered(fault, scope, services.faces)(scope, receive, counted)
         else:
             await self._app(scope, receive, counted)
+
+    def _refused(self, hosts: list[str], sent: list[str]) -> origins.Refused | None:
+        """What `origins.check` says. Most requests come under one name: what it said last is remembered."""
+        server = self._services.config.server
+        if self._said is None or self._said[0] is not server or self._said[1:3] != (hosts, sent):
+            refused = origins.check(hosts, sent, server=server, bound=self._services.bound)
+            self._said = (server, hosts, sent, refused)
+        return self._said[3]
 
     def _counting(self, scope: Scope, send: Send) -> Send:
         async def counted(message: Message) -> None:

@@ -74,7 +74,7 @@ class Hook:
             await asking.read(receive, HOOK_LIMIT if credential else STRANGER_LIMIT)
             if credential is None:
                 return self._turned_away(asking, refusal)
-            take(self._services, asking.request, credential, HOOKS_PER_MINUTE, limited)
+            take(self._services, asking.request.scope, credential, HOOKS_PER_MINUTE, limited)
             if not credential.holds({KeyScope.HOOK}):
                 return asking.deny("this credential lacks the scope `hook`")
             caller = self._caller(asking, credential)

@@ -1,62 +1,120 @@
 """The door to MCP: whose session it is, decided here, before the app that speaks the protocol sees it.
 
-That app is handed in, bare. It finds who speaks in `scope["airlock.principal"]`.
+That app is handed in, bare. It finds who speaks in `scope["airlock.principal"]`. Calls go this way, so it is
+short: past the router, which would try every other route first, and without an object for the request.
 """
 
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airlock.apikeys import Scope as KeyScope
+from airlock.config import Config
 from airlock.errors import AirlockError
 from airlock.model import Principal, PrincipalKind
 from airlock.web.auth import OPEN, SECRET, Credential
-from airlock.web.endpoint import address_of, take
+from airlock.web.endpoint import address_of, admitted, named_headers, take
 from airlock.web.errors import HttpError, answer_airlock_error
 from airlock.web.services import Services
 
 MCP_PATHS = ("/mcp", "/agents/{agent}/mcp", "/agents/{agent}/sse", "/agents/{agent}/messages")
-MCP_PER_MINUTE = 60_000
+MCP_PER_MINUTE = 600_000
+"""More than a gateway can answer in a minute: it holds up a broken loop, not an agent that is busy."""
+
+MOST_KNOWN = 256
+"""Credentials whose bearers are remembered. They are found by a keyed hash of the whole, as in any dict:
+how long that takes says nothing about them.
+"""
+
+_UNDER_AGENTS = re.compile(r"/agents/([^/]+)/(mcp|sse|messages)")
 
 log = logging.getLogger(__name__)
 
 
-class Doorman:
-    """An ASGI app that lets a request through to MCP with its principal, or answers in its place."""
+def mcp_path(path: str) -> tuple[str, str] | None:
+    """Which of MCP_PATHS this is, and the agent that it names, if it does; None when it is none of them."""
+    if path == "/mcp":
+        return path, ""
+    found = _UNDER_AGENTS.fullmatch(path) if path.startswith("/agents/") else None
+    return (f"/agents/{{agent}}/{found[2]}", found[1]) if found else None
 
-    def __init__(self, app: ASGIApp, services: Services) -> None:
-        self._app = app
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Who spoke with these words under this config."""
+
+    config: Config
+    credential: Credential
+    principal: Principal
+
+
+class Doorman:
+    """Middleware that lets a request through to MCP with its principal, or answers in its place.
+
+    What goes elsewhere is passed on.
+    """
+
+    def __init__(self, app: ASGIApp, services: Services, mcp_app: ASGIApp) -> None:
+        self._elsewhere = app
+        self._app = mcp_app
         self._services = services
+        self._authenticator = services.authenticator
+        self._known: dict[tuple[str, ...], _Known] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        named = mcp_path(scope["path"]) if scope["type"] == "http" else None
+        if named is None:
+            await self._elsewhere(scope, receive, send)
+            return
+        scope["airlock.route"], agent = named
         limited: dict[str, str] = {}
         try:
-            principal = await self._principal(request, limited)
+            scope["airlock.principal"] = await self._principal(scope, agent, limited)
         except AirlockError as error:
-            response: Response = answer_airlock_error(request, error)
+            response: Response = answer_airlock_error(Request(scope, receive), error)
             response.headers.update(limited)
             await response(scope, receive, send)
             return
-        scope["airlock.principal"] = principal
         await self._app(scope, receive, send)
 
-    async def _principal(self, request: Request, limited: dict[str, str]) -> Principal:
-        services = self._services
-        sent = request.headers.getlist("authorization")
-        credential = await services.authenticator.identify(sent, address_of(request.scope))
+    async def _principal(self, scope: Scope, agent: str, limited: dict[str, str]) -> Principal:
+        config, said = self._services.config, (agent, *named_headers(scope, b"authorization"))
+        known = self._known.get(said)
+        if known is None or known.config is not config or self._authenticator.deaf(address_of(scope)):
+            credential = await self._credential(scope, said[1:])
+            self._count(scope, credential, limited)
+            if not credential.holds({KeyScope.MCP}):
+                raise HttpError(403, "this needs the scope `mcp`")
+            known = _Known(config, credential, principal_of(credential, self._agent(agent, credential)))
+            self._remember(said, known)
+        else:
+            self._count(scope, known.credential, limited)
+        return known.principal
+
+    async def _credential(self, scope: Scope, sent: Iterable[str]) -> Credential:
+        credential = await self._authenticator.identify(sent, address_of(scope))
         if credential is None:
-            services.metrics.unauthorized()
+            self._services.metrics.unauthorized()
             raise HttpError(401, "Unauthorized", headers={"WWW-Authenticate": 'Bearer realm="airlock"'})
-        take(services, request, credential, MCP_PER_MINUTE, limited)
-        if not credential.holds({KeyScope.MCP}):
-            raise HttpError(403, "this needs the scope `mcp`")
-        agent = self._agent(request.path_params.get("agent", ""), credential)
-        return principal_of(credential, agent)
+        return credential
+
+    def _count(self, scope: Scope, credential: Credential, limited: dict[str, str]) -> None:
+        if not admitted(self._services, scope, credential, MCP_PER_MINUTE):
+            take(self._services, scope, credential, MCP_PER_MINUTE, limited)  # says no, and when to come back
+
+    def _remember(self, said: tuple[str, ...], known: _Known) -> None:
+        """What holds as long as the config does. A key may be revoked at any time: it is looked up."""
+        if known.credential.lasting:
+            while len(self._known) >= MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[said] = known
 
     def _agent(self, named: str, credential: Credential) -> str:
         agents = self._services.config.agents

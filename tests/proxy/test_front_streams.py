@@ -129,10 +129,28 @@ def stream_id(stream: object) -> int:
 # -- streams that break ----------------------------------------------------------------------------
 
 
+def stepping(arguments: Json) -> Json:
+    """A call that a server answers with progress first: so what comes back is a stream."""
+    return {"name": "odd__tell", "arguments": arguments, "_meta": {"progressToken": "steps"}}
+
+
+async def test_an_answer_that_comes_soon_and_first_needs_no_stream(front: Front) -> None:
+    client = legacy(front)
+    await client.initialize()
+    plain = await client.open("tools/call", {"name": "odd__echo", "arguments": {"a": 1}})
+    assert plain.headers["content-type"] == "application/json"
+    assert (await plain.end())[0]["result"]["structuredContent"] == {"a": 1}
+    assert plain.headers["mcp-session-id"] == client.headers["Mcp-Session-Id"]
+    told = await client.open("tools/call", stepping({}))
+    late = await client.open("tools/call", {"name": "odd__hang", "arguments": {}})
+    assert [one.headers["content-type"] for one in (told, late)] == ["text/event-stream"] * 2
+    await late.close()
+
+
 async def test_a_client_comes_back_for_the_stream_of_a_running_call(front: Front) -> None:
     client = legacy(front)
     await client.initialize()
-    stream = await client.open("tools/call", {"name": "odd__echo", "arguments": {"a": 1}})
+    stream = await client.open("tools/call", stepping({"a": 1}))
     assert (await stream.answered())["result"]["structuredContent"] == {"a": 1}
     assert stream.retry == 500
     (primed, first), *_, (last, _) = stream.events
@@ -166,7 +184,7 @@ async def test_nobody_else_can_take_up_a_stream(front: Front) -> None:
     mine, other = legacy(front), legacy(front)
     await mine.initialize()
     await other.initialize()
-    stream = await mine.open("tools/call", {"name": "odd__echo", "arguments": {"secret": 1}})
+    stream = await mine.open("tools/call", stepping({"secret": 1}))
     await stream.end()
     assert (await other.listen(Last_Event_ID=stream.events[0][0])).status == 404
 
@@ -174,9 +192,10 @@ async def test_nobody_else_can_take_up_a_stream(front: Front) -> None:
 async def test_what_is_kept_of_streams_is_bounded(front: Front) -> None:
     client = legacy(front)
     await client.initialize()
-    stream = await client.open("tools/call", {"name": "odd__huge", "arguments": {"bytes": 900_000}})
+    first, second = (stepping({"fill": "x" * 900_000}) for _ in range(2))
+    stream = await client.open("tools/call", first)
     await stream.end()
-    await client.call("odd__huge", {"bytes": 900_000})
+    await (await client.open("tools/call", second)).end()
     assert (await client.listen(Last_Event_ID=stream.events[0][0])).status == 404
 
 

@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 
 from airlock.gate import Gate
 from airlock.ids import now_ms
+from airlock.listener import Heads
 from airlock.web.app import build_app
 from tests.support.gates import open_gate
 
@@ -185,7 +186,12 @@ def open_gateway(folder: Path, policy: str, *, token: str | None = SECRET, **bui
         async with open_gate(folder, policy, clock=build.get("clock", now_ms)) as gate:
             app = build_app(gate, keys=gate.store, **build)  # type: ignore[arg-type]
             config = uvicorn.Config(
-                app, log_level="warning", lifespan="off", timeout_graceful_shutdown=3, access_log=False
+                app,
+                http=Heads,
+                log_level="warning",
+                lifespan="off",
+                timeout_graceful_shutdown=3,
+                access_log=False,
             )
             server = Server(config)
             made.update(gate=gate, app=app, server=server, loop=asyncio.get_running_loop())

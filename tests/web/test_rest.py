@@ -354,7 +354,7 @@ def test_a_secret_never_reaches_the_audit_or_the_queue(gateway: Gateway) -> None
         ("DELETE", "/hitl/x", 405, "GET"),
         ("PUT", "/audit", 405, "GET"),
         ("GET", "/hook", 405, "POST"),
-        ("BREW", "/health", 405, "GET"),
+        ("PATCH", "/health", 405, "GET"),
         ("GET", "/", 404, None),
         ("GET", "/Health", 404, None),
         ("GET", "/health/", 404, None),

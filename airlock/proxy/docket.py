@@ -1,0 +1,61 @@
+"""Calls that begin in one turn of the loop, whoever's they are: judged together, committed as one.
+
+Over HTTP each request is a connection's own; under load many arrive in one turn, and one transaction for
+all of them costs little more than one for each alone would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from airlock.model import Outcome, Proceed
+from airlock.proxy.pipes import together
+
+if TYPE_CHECKING:
+    from airlock.gate import Gate
+    from airlock.proxy.calls import Calls
+    from airlock.proxy.errand import Errand
+
+RECORD_SECONDS: Final = 0.005
+"""How long an outcome may wait for others, so that one transaction holds them all."""
+
+
+class Docket:
+    """What is to be decided next, and what is to be written down soon, for all sessions that share it."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._entered: list[tuple[Calls, Errand]] = []
+        self._ended: list[tuple[Calls, Proceed, Outcome, str]] = []
+
+    def enter(self, calls: Calls, errand: Errand) -> None:
+        """Have a call decided at the end of this turn."""
+        if not self._entered:
+            asyncio.get_running_loop().call_soon(self._turn)
+        self._entered.append((calls, errand))
+
+    def _turn(self) -> None:
+        entered, self._entered = self._entered, []
+        self.judge(entered)
+
+    def judge(self, entered: Sequence[tuple[Calls, Errand]]) -> None:
+        """Decide these calls in their order, and let each go its way."""
+        verdicts = self._gate.submit_all_now([errand.call for _, errand in entered])
+        with together():
+            for (calls, errand), verdict in zip(entered, verdicts, strict=True):
+                calls.judged(errand, verdict)
+
+    def ended(self, calls: Calls, proceed: Proceed, outcome: Outcome, error: str) -> None:
+        """Record how a call came out: a moment later, together with others that end then."""
+        if not self._ended:
+            asyncio.get_running_loop().call_later(RECORD_SECONDS, self.record)
+        self._ended.append((calls, proceed, outcome, error))
+
+    def record(self) -> None:
+        """Record what has ended so far."""
+        ended, self._ended = self._ended, []
+        if ended and not self._gate.complete_all_now([one[1:] for one in ended]):
+            for calls, proceed, outcome, error in ended:
+                calls.record_later(proceed, outcome, error)
