@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airlock.canonical import encode
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 KIND = "once"
 LIFE_MS = 86_400_000
 MOST_KEY = 255
+LOOK_AGAIN = 0.03
 
 
 async def once(
@@ -29,17 +32,19 @@ async def once(
     key: str,
     body: Mapping[str, Any],
     make: Callable[[], Awaitable[str]],
+    patience: float = 0.0,
 ) -> tuple[str, bool]:
     """The id of what `make` made, and whether it was made now; under a key only the first time in a day.
 
-    HttpError 409 when the same key came with another body, or while the first one is still at it.
+    HttpError 409 when the same key came with another body, or while the first one is still at it after
+    `patience` seconds.
     """
     if not key:
         return await make(), True
     if len(key) > MOST_KEY or not key.isprintable():
         raise UsageError(f"an idempotency key has at most {MOST_KEY} printing characters")
     digest = hashlib.sha256(encode(dict(body))).hexdigest()
-    claim, found = await _claimed(services, face, owner, key, digest)
+    claim, found = await _waited(partial(_claimed, services, face, owner, key, digest), patience)
     if found:
         return found, False
     records = records_of(services)
@@ -53,6 +58,25 @@ async def once(
     return made, True
 
 
+class AtWork(HttpError):
+    """Another request under the same key is not done yet."""
+
+    def __init__(self) -> None:
+        super().__init__(409, "the request with this idempotency key is still being worked on")
+
+
+async def _waited(claim: Callable[[], Awaitable[tuple[Record, str]]], patience: float) -> tuple[Record, str]:
+    clock = asyncio.get_running_loop().time
+    end = clock() + patience
+    while True:
+        try:
+            return await claim()
+        except AtWork:
+            if clock() >= end:
+                raise
+            await asyncio.sleep(LOOK_AGAIN)
+
+
 async def _claimed(services: Services, face: str, owner: str, key: str, digest: str) -> tuple[Record, str]:
     """A claim of our own, or what was made under the key before."""
     now, records = services.clock(), records_of(services)
@@ -62,7 +86,7 @@ async def _claimed(services: Services, face: str, owner: str, key: str, digest: 
         if old.body["digest"] != digest:
             raise HttpError(409, "this idempotency key came with another body before")
         if not old.body["made"]:
-            raise HttpError(409, "the request with this idempotency key is still being worked on")
+            raise AtWork
         return old, str(old.body["made"])
     claim = Record(
         face=face,
@@ -77,5 +101,5 @@ async def _claimed(services: Services, face: str, owner: str, key: str, digest: 
     try:
         await records.put_records([claim])
     except Conflict:
-        raise HttpError(409, "the request with this idempotency key is still being worked on") from None
+        raise AtWork from None
     return claim, ""

@@ -37,6 +37,8 @@ from airlock.web.routes import Asked, Parameter, Reply, Route
 
 KEY_PREFIX = "aaf_"
 USUAL, MOST = 20, 100
+PATIENCE = 2.0
+"""How long, in seconds, a repeated submission waits for the first one."""
 
 
 def agent_key(headers: Headers) -> list[str]:
@@ -61,7 +63,13 @@ async def submit(asked: Asked) -> Response:
         return (await _asked(asked, wanted, more)).record.id
 
     made, fresh = await once(
-        services, FACE, owner=who.identity, key=wanted.idempotency_key, body=asked.body, make=make
+        services,
+        FACE,
+        owner=who.identity,
+        key=wanted.idempotency_key,
+        body=asked.body,
+        make=make,
+        patience=PATIENCE,
     )
     kept = await found(services, "act", made)
     if fresh and request is not None and kept.record.body["effect"] == "allow":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from starlette.responses import Response
 
 from airlock.model import ApprovalRequest, JsonObject
-from airlock.ports import AuditFilter
+from airlock.ports import AuditEvent, AuditFilter
 from airlock.views import iso
 from airlock.web import schemas
 from airlock.web.compat.asking import Kept, resolve
@@ -109,16 +110,29 @@ async def show(asked: Asked) -> Response:
 
 async def _history(asked: Asked, request: ApprovalRequest) -> list[JsonObject]:
     found = await asked.services.gate.store.events(wanted=AuditFilter(request=request.id))
-    told = [event for event in found if event.kind in EVENTS]
+    told = [(event, _body(event)) for event in found if event.kind in EVENTS]
+    names = await names_of(asked.services, {_actor(body) for _, body in told} - {""})
     return [
         {
             "id": event.id,
             "event_type": EVENTS[event.kind],
+            "actor": names.get(_actor(body)),
+            "comment": body.get("note"),
             "created_at": iso(event.at),
             "hash": f"sha256:{event.hash}",
         }
-        for event in sorted(told, key=lambda event: event.seq)
+        for event, body in sorted(told, key=lambda pair: pair[0].seq)
     ]
+
+
+def _actor(body: JsonObject) -> str:
+    """Whoever voted, else whoever decided or reported; "" for nobody."""
+    return str(body.get("voter") or body.get("by") or "")
+
+
+def _body(event: AuditEvent) -> JsonObject:
+    body = json.loads(event.body)
+    return body if isinstance(body, dict) else {}
 
 
 async def approve(asked: Asked) -> Response:
@@ -147,6 +161,24 @@ async def _decide(asked: Asked, *, approve: bool, note: str) -> Response:
     )
 
 
+HISTORY = schemas.record(
+    {
+        "id": schemas.TEXT,
+        "event_type": {"type": "string", "enum": list(EVENTS.values())},
+        "actor": schemas.TEXT_OR_NULL,
+        "comment": schemas.TEXT_OR_NULL,
+        "created_at": schemas.TIME,
+        "hash": schemas.TEXT,
+    }
+)
+DETAIL = schemas.record(
+    {
+        **{name: APPROVAL["properties"][name] for name in APPROVAL["required"]},
+        "assignees": schemas.listed(PERSON),
+        "history": schemas.listed(HISTORY),
+    },
+    **{name: one for name, one in APPROVAL["properties"].items() if name not in APPROVAL["required"]},
+)
 DECIDED = schemas.record(
     {
         "id": schemas.TEXT,
@@ -224,7 +256,7 @@ ROUTES = (
         serve=show,
         parameters=(ID,),
         error=ERROR,
-        replies={200: Reply("the approval", APPROVAL), 404: NOT_FOUND},
+        replies={200: Reply("the approval", DETAIL), 404: NOT_FOUND},
     ),
     _deciding("approve", approve, APPROVE_BODY),
     _deciding("deny", deny, DENY_BODY),

@@ -239,8 +239,6 @@ APPROVAL = schemas.record(
         "expires_at": schemas.TIME,
     },
     code=schemas.TEXT,
-    assignees=schemas.listed(PERSON),
-    history=schemas.listed(OBJECT),
     **_DECIDED,
 )
 PAGINATION = schemas.record({"total": schemas.COUNT, "limit": schemas.COUNT, "offset": schemas.COUNT})
