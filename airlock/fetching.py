@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import re
 import ssl
 from collections.abc import Mapping
@@ -177,7 +178,7 @@ async def fetch(wanted: Fetch, *, limit: int, seconds: float, tls: ssl.SSLContex
         try:
             reader, writer = await asyncio.open_connection(
                 sock=connection,
-                ssl=(tls or ssl.create_default_context()) if wanted.tls else None,
+                ssl=(tls or _trusted()) if wanted.tls else None,
                 server_hostname=wanted.host if wanted.tls else None,
             )
         except BaseException:
@@ -187,6 +188,11 @@ async def fetch(wanted: Fetch, *, limit: int, seconds: float, tls: ssl.SSLContex
             return await _exchange(wanted, reader, writer, limit)
         finally:
             writer.transport.abort()
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 async def _exchange(

@@ -7,15 +7,19 @@ differs between its versions. An address that carries another one (mapped, 6to4,
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from airlock.errors import AirlockError
 
 LOOPBACK, PRIVATE, PUBLIC = 0, 1, 2
+LOOKUPS: Final = 8
+Found: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
 
 _NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 _PUBLIC_V6: Final = IPv6Network("2000::/3")
@@ -77,11 +81,7 @@ async def dial(host: str, port: int, *, usable: Callable[[str], bool]) -> socket
     The name is looked up once, and what was checked is what is connected to. Inside when no address of it
     may be used; OSError when none answers. Bound it in time.
     """
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError:  # what can be no name at all
-        raise OSError("no such name") from None
+    found = await _looked_up(host, port)
     allowed = [one for one in found if usable(str(one[4][0]))]
     if not allowed:
         raise Inside(f"`{host}` leads to a private address")
@@ -94,7 +94,24 @@ async def dial(host: str, port: int, *, usable: Callable[[str], bool]) -> socket
     raise failure or OSError("no address")
 
 
-async def _connected(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+async def _looked_up(host: str, port: int) -> list[Found]:
+    """All addresses of a name. In threads of its own: one that hangs holds up nothing but other lookups."""
+
+    def look() -> list[Found]:
+        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_lookups(), look)
+    except UnicodeError:  # what can be no name at all
+        raise OSError("no such name") from None
+
+
+@functools.cache
+def _lookups() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(LOOKUPS, "lookup")
+
+
+async def _connected(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
     connection = socket.socket(family, kind, protocol)
     connection.setblocking(False)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import Any
 
@@ -93,11 +92,11 @@ async def test_the_name_is_looked_up_once_and_what_was_checked_is_connected_to(
         answers = ["127.0.0.1", "10.0.0.1"]
         asked: list[str] = []
 
-        async def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+        def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
             asked.append(host)
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers.pop(0), port))]
 
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
         connection = await dial("rebinding.example", port, usable=lambda one: one == "127.0.0.1")
         with connection:
             assert connection.getpeername() == ("127.0.0.1", port)
@@ -110,12 +109,12 @@ async def test_of_several_addresses_only_those_that_may_be_used_are_tried(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
-        async def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+        def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
             return [
                 (socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in ("127.0.0.2", "127.0.0.1")
             ]
 
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
         with await dial("two.example", port, usable=lambda one: True) as connection:
             assert connection.getpeername()[0] == "127.0.0.1", "the first one does not answer"
         with pytest.raises(OSError, match="failed"):

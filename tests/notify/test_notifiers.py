@@ -258,12 +258,10 @@ async def test_a_receiver_that_hangs_or_speaks_rubbish_is_given_up(caplog: pytes
 async def test_a_name_that_leads_to_a_private_address_is_refused_when_it_is_used(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loop = asyncio.get_running_loop()
-
-    async def leads_inside(*_: object, **__: object) -> object:
+    def leads_inside(*_: object, **__: object) -> object:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 443))]
 
-    monkeypatch.setattr(loop, "getaddrinfo", leads_inside)
+    monkeypatch.setattr(socket, "getaddrinfo", leads_inside)
     await WebhookNotifier(hook("https://hooks.example.org/x")).opened(request())
     assert "leads to a private address" in caplog.text
 

@@ -70,6 +70,9 @@ def test_an_allowed_request_is_made_and_its_answer_is_the_result(
     assert (result["statusCode"], result["body"]) == (201, {"ok": True})
     assert result["headers"]["x-a"] == "1"
     assert "set-cookie" not in result["headers"]
+    assert found["result"] == result
+    (row,) = wall.ask("GET", "/v1/actions?status=succeeded&limit=1").json()["data"]
+    assert row["execution"]["result"] == {"statusCode": 201}, "a list has no bodies"
     (seen,) = target.seen
     assert (seen.method, seen.path, seen.headers["X-Mine"]) == ("GET", "/a?b=1", "yes")
     assert "Authorization" not in seen.headers
@@ -294,3 +297,15 @@ def test_the_secret_of_the_people_makes_no_action(wall: Firewall, target: Target
     sent = {"X-Agent-Key": SECRET}
     assert wall.ask("POST", "/v1/actions", body, by="nobody", headers=sent).status == 401
     assert target.seen == []
+
+
+def test_where_no_secret_is_set_everything_works_without_a_key(tmp_path: Path, target: TargetServer) -> None:
+    policy = f"compat: {compat(target)}\nagents: {{}}\n"
+    with open_gateway(tmp_path, policy, token=None) as gateway:
+        body = {"tool": "http_proxy", "operation": "POST", "params": {"url": f"{target.url}/open"}}
+        action = gateway.post("/v1/actions", body).json()
+        assert action["status"] == "pending_approval"
+        assert gateway.post(f"/v1/approvals/{action['approval']['id']}/approve", {}).status == 200
+        path = f"/v1/actions/{action['id']}"
+        gateway.until(lambda: gateway.get(path).json()["status"] == "succeeded")
+    assert len(target.seen) == 1

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airlock.errors import NoSuchRequest
 from airlock.model import ApprovalRequest
-from airlock.web.auth import Credential
+from airlock.web.auth import OPEN, Credential
 from airlock.web.compat.asking import Kept, find, is_foreign
 from airlock.web.compat.firewall.words import FACE, own_id
 from airlock.web.mcp import principal_of
@@ -33,8 +33,8 @@ async def found_approval(services: Services, reference: str) -> tuple[Kept, Appr
 
 
 def agents_key(asked: Asked) -> bool:
-    """True when it came with an agent's key; else it is a person's, or a key that stands for people."""
-    return "x-agent-key" in asked.request.headers
+    """True when it came with an agent's key, or where nobody needs one; else it stands for people."""
+    return "x-agent-key" in asked.request.headers or asked.who.identity == OPEN
 
 
 def sees(asked: Asked, kept: Kept) -> bool:
@@ -43,7 +43,7 @@ def sees(asked: Asked, kept: Kept) -> bool:
     agent = str(kept.record.body["agent"])
     if who.bound:
         return who.agent == agent
-    if not agents_key(asked):
+    if not agents_key(asked) or who.identity == OPEN:
         return True
     return not is_foreign(kept.record) and kept.record.owner == principal_of(who, agent).identity
 

@@ -55,13 +55,20 @@ def decision_of(kept: Kept) -> JsonObject:
 
 async def action_shape(services: Services, kept: Kept, *, status: str = "") -> JsonObject:
     """One action."""
-    return (await action_shapes(services, [kept], status=status))[0]
+    return _action(kept, await _names(services, [kept]), status or status_of(kept))
 
 
-async def action_shapes(services: Services, some: Sequence[Kept], *, status: str = "") -> list[JsonObject]:
-    """Several actions, those who decided by name."""
+async def action_shapes(services: Services, some: Sequence[Kept]) -> list[JsonObject]:
+    """Several actions, without what their servers answered: that is long, and stands in each one."""
     names = await _names(services, some)
-    return [_action(one, names, status or status_of(one)) for one in some]
+    return [{**_action(one, names, status_of(one)), "result": None} | _brief(one) for one in some]
+
+
+def _brief(kept: Kept) -> JsonObject:
+    execution, result = _execution(kept), kept.record.body.get("result")
+    if execution is None or result is None:
+        return {"execution": execution}
+    return {"execution": {**execution, "result": {"statusCode": result["statusCode"]}}}
 
 
 async def _names(services: Services, some: Sequence[Kept]) -> dict[str, str]:
@@ -84,6 +91,7 @@ def _action(kept: Kept, names: Mapping[str, str], status: str) -> JsonObject:
         "decision": decision_of(kept),
         "approval": None if request is None else _approval_of(request, names),
         "execution": _execution(kept),
+        "result": record.body.get("result"),
         "created_at": iso(record.created_at),
         "updated_at": iso(max(record.updated_at, decided)),
     }
@@ -213,6 +221,7 @@ ACTION = schemas.record(
             ]
         },
         "execution": {"anyOf": [EXECUTION, {"type": "null"}]},
+        "result": {"type": ["object", "null"]},
         "created_at": schemas.TIME,
         "updated_at": schemas.TIME,
     }
