@@ -37,7 +37,7 @@ from airlock.web.routes import Asked, Parameter, Reply, Route
 
 KEY_PREFIX = "aaf_"
 USUAL, MOST = 20, 100
-PATIENCE = 2.0
+PATIENCE = 20.0
 """How long, in seconds, a repeated submission waits for the first one."""
 
 

@@ -58,6 +58,19 @@ async def dry_run(asked: Asked) -> Response:
     )
 
 
+ANSWER = schemas.record(
+    {
+        "dry_run": {"const": True},
+        "status": {"type": "string", "enum": list(AT_ONCE.values())},
+        "tool": schemas.TEXT,
+        "operation": schemas.TEXT,
+        "agent_id": schemas.TEXT,
+        "params": OBJECT,
+        "decision": DECISION,
+        "matched": schemas.TEXTS,
+    }
+)
+
 ROUTES = (
     Route(
         method="POST",
@@ -75,21 +88,7 @@ ROUTES = (
         },
         error=ERROR,
         replies={
-            200: Reply(
-                "the decision",
-                schemas.record(
-                    {
-                        "dry_run": {"const": True},
-                        "status": {"type": "string", "enum": list(AT_ONCE.values())},
-                        "tool": schemas.TEXT,
-                        "operation": schemas.TEXT,
-                        "agent_id": schemas.TEXT,
-                        "params": OBJECT,
-                        "decision": DECISION,
-                        "matched": schemas.TEXTS,
-                    }
-                ),
-            ),
+            200: Reply("the decision", ANSWER),
             400: MALFORMED,
             403: FORBIDDEN,
         },
