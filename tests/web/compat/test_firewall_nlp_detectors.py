@@ -24,6 +24,9 @@ FOUND = {
     "６０１１ １１１１ １１１１ １１１７": ["credit_card"],
     "٤١١١ ١١١١ ١١١١ ١١١١": ["credit_card"],
     "4111\u00a01111\u20111111\u20031111": ["credit_card"],
+    "4\u200b111 11\u00ad11 1111\u2060 1111": ["credit_card"],
+    "j\u200dane@exam\ufeffple.com": ["email_address"],
+    "𝟜𝟙𝟙𝟙 𝟙𝟙𝟙𝟙 𝟙𝟙𝟙𝟙 𝟙𝟙𝟙𝟙": ["credit_card"],
     "IBAN DE89 3704 0044 0532 0130 00": ["iban"],
     "to gb29nwbk60161331926819 please": ["iban"],
     "BE68 5390 0754 7034 and more": ["iban"],
@@ -75,6 +78,8 @@ NOT_FOUND = [
     "1234 5678 9012 3456",
     "order 1234567890, invoice 20240101.17",
     "at 2025-01-15 10:30:00 +0000",
+    "+12025550 2025-01-15 10:30 +0000 +1 +99 12345678",
+    "call 2025-01-15, tel 12",
     "1700000000 1700000000000",
     "192.168.100.200:8080 2001:db8::1 v1.20.300",
     "123e4567-e89b-12d3-a456-426614174000",
@@ -118,12 +123,14 @@ def test_what_only_looks_like_it_is_left_alone(text: str) -> None:
 
 
 def test_a_place_is_told_in_characters_and_never_by_its_value() -> None:
-    text = f"é日𝒳 — {CARD}; mail a@example.com"
+    text = f"é\u200b日𝒳 — {CARD}; mail a@example.com"
     card, mail = look(text).found
     assert text[card.start : card.end] == CARD
     assert text[mail.start : mail.end] == "a@example.com"
-    assert masked(text, [card, mail]) == "é日𝒳 — [credit_card]; mail [email_address]"
+    assert masked(text, [card, mail]) == "é\u200b日𝒳 — [credit_card]; mail [email_address]"
     assert CARD not in repr(card)
+    hidden = "a 4\u200b111 1111 1111 1111 b"
+    assert masked(hidden, look(hidden).found) == "a [credit_card] b"
 
 
 def test_the_gravest_kind_counts_and_each_further_one_a_little() -> None:

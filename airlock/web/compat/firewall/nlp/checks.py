@@ -5,10 +5,6 @@ from __future__ import annotations
 import re
 
 _GROUPS = re.compile(r"[0-9]+")
-_NANP = re.compile(r"(?<![0-9])(?:1[ .-]?)?\(?[0-9]{3}\)?[ .-]{0,2}[0-9]{3}[ .-][0-9]{4}(?![0-9])")
-"""As numbers of the North American plan are written: 3, 3 and 4 digits."""
-
-_CALLING = ("phone", "tel", "call", "mobile", "cell", "fax", "sms", "whatsapp")
 _PLACEHOLDERS = ("$", "<", "{", "*", "…")
 _CARDS = (
     (re.compile(r"4"), (13, 16, 19)),
@@ -77,20 +73,19 @@ def is_mail(text: str, _: str) -> bool:
     return not text.startswith("git@")
 
 
-def is_phone(text: str, before: str) -> bool:
-    """True when some digits of it are a number that exists in its country's plan, by libphonenumber's tables.
+def is_phone_of_the_world(text: str, _: str) -> bool:
+    """True when the number, or some groups of digits it begins with, exists in its country's plan."""
+    ends = [one.end() for one in _GROUPS.finditer(text)]
+    return any(_exists(text[:end], None) for end in ends if end > _SHORTEST_PHONE)
 
-    Without `+` it is read as a North American one, and must be written or announced as one.
-    """
-    if text.startswith("+"):
-        ends = [one.end() for one in _GROUPS.finditer(text)]
-        return any(_exists(text[:end], None) for end in ends if end > _SHORTEST_PHONE)
-    if any(word in before.lower() for word in _CALLING):
-        return _exists(text, "US")
-    return any(_exists(one.group(), "US") for one in _NANP.finditer(text))
+
+def is_phone_of_north_america(text: str, _: str) -> bool:
+    """True when the number exists in the North American plan, without a `+1` before it."""
+    return _exists(text, "US")
 
 
 def _exists(text: str, region: str | None) -> bool:
+    """By libphonenumber's tables; loaded when the first number is looked at."""
     import phonenumbers
 
     try:

@@ -19,6 +19,7 @@ LONGEST = 65_536
 
 _BEFORE = 32
 _FURTHER = 0.05
+_FORMS = {"Zs": " ", "Pd": "-", "Cf": ""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,8 @@ class Findings:
 
 def look(text: str) -> Findings:
     """What stands in a text."""
-    data = _plain(text[:LONGEST]).encode("utf-8", "replace")
+    plain, places = _plain(text[:LONGEST])
+    data = plain.encode("utf-8", "replace")
     found: list[Finding] = []
     taken: list[tuple[int, int]] = []
     whole = len(text) <= LONGEST
@@ -77,7 +79,7 @@ def look(text: str) -> Findings:
         spans, complete = _spans(kind, data, taken)
         whole = whole and complete
         taken = sorted([*taken, *spans])
-        found += [_finding(kind, data, *span) for span in spans]
+        found += [_finding(kind, data, places, *span) for span in spans]
     return Findings(found=tuple(sorted(found, key=lambda one: one.start)), whole=whole)
 
 
@@ -108,21 +110,26 @@ def _outside(spans: Iterator[tuple[int, int]], taken: Sequence[tuple[int, int]])
             yield begin, end
 
 
-def _finding(kind: Kind, data: bytes, begin: int, end: int) -> Finding:
-    start = len(data[:begin].decode("utf-8", "replace"))
+def _finding(kind: Kind, data: bytes, places: Sequence[int], begin: int, end: int) -> Finding:
+    first = len(data[:begin].decode("utf-8", "replace"))
+    last = first + len(data[begin:end].decode("utf-8", "replace")) - 1
     return Finding(
         kind=kind.name,
-        start=start,
-        end=start + len(data[begin:end].decode("utf-8", "replace")),
+        start=places[first],
+        end=places[last] + 1,
         weight=kind.weight,
         confidence=kind.confidence,
         secret=kind.secret,
     )
 
 
-def _plain(text: str) -> str:
-    """The text with other scripts' digits, wide forms, odd blanks and dashes plain, each in its place."""
-    return text if text.isascii() else "".join(map(_plain_character, text))
+def _plain(text: str) -> tuple[str, Sequence[int]]:
+    """The text without characters that do not show, with all digits, blanks and dashes in their plain forms;
+    and where each character of it stood."""
+    if text.isascii():
+        return text, range(len(text))
+    pairs = [(one, place) for place, each in enumerate(text) if (one := _plain_character(each))]
+    return "".join(one for one, _ in pairs), [place for _, place in pairs]
 
 
 @lru_cache(maxsize=4_096)
@@ -133,8 +140,8 @@ def _plain_character(one: str) -> str:
     if digit is not None:
         return str(digit)
     kind = unicodedata.category(one)
-    if kind in {"Zs", "Pd"}:
-        return " " if kind == "Zs" else "-"
+    if kind in _FORMS:
+        return _FORMS[kind]
     folded = unicodedata.normalize("NFKC", one)
     return folded if len(folded) == 1 else one
 

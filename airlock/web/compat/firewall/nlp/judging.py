@@ -6,12 +6,12 @@ secrets and numbers of persons taken out.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 from airlock.canonical import encode
@@ -21,7 +21,7 @@ from airlock.ports import Clock
 from airlock.visible import bounded
 from airlock.web.compat.firewall.nlp.detectors import LONGEST, Finding, Findings, look, masked
 from airlock.web.compat.firewall.nlp.endpoint import Endpoint, Unjudged
-from airlock.web.compat.firewall.nlp.prompts import CUSTOM, PII_DETECTION, TASKS, Answer, messages
+from airlock.web.compat.firewall.nlp.prompts import CUSTOM, PII_DETECTION, TASKS, Answer, Messages, messages
 
 LOCAL = "local"
 MOST_REMEMBERED = 10_000
@@ -32,27 +32,27 @@ FAILURE_MS = 60_000
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """A text as the local detectors read it, and as a model may: there without what must not leave."""
+    """A text, looked through: what was found in it, and what of it a model may see, or why none may."""
 
-    def __init__(self, plain: str, sendable: str) -> None:
-        self.plain = plain
-        self._sendable = sendable
+    findings: Findings
+    covered: str | Unjudged
 
-    @cached_property
-    def findings(self) -> Findings:
-        """What the local detectors find."""
-        return look(self.plain)
+    @classmethod
+    async def of(cls, plain: str, sendable: str) -> Content:
+        """Looked through beside the event loop, which has others to serve."""
+        return await asyncio.to_thread(lambda: cls(findings=look(plain), covered=_covered(sendable)))
 
-    @cached_property
-    def covered(self) -> str:
-        """What a model is shown; Unjudged when it cannot be told what must not leave."""
-        if len(self._sendable) > LONGEST:
-            raise Unjudged(f"it has more than {LONGEST:,} characters")
-        seen = look(self._sendable)
-        if not seen.whole:
-            raise Unjudged("more must be taken out of it than can be, before a model sees it")
-        return masked(self._sendable, [one for one in seen.found if one.secret])
+
+def _covered(text: str) -> str | Unjudged:
+    """A text without what must not leave; none when that cannot be told."""
+    if len(text) > LONGEST:
+        return Unjudged(f"it has more than {LONGEST:,} characters")
+    seen = look(text)
+    if not seen.whole:
+        return Unjudged("more must be taken out of it than can be, before a model sees it")
+    return masked(text, [one for one in seen.found if one.secret])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,20 +113,16 @@ class Judge:
         if model not in endpoint.config.models:
             raise Unjudged(f"`{model}` is not a model that the config lets policies name")
         task = policy["prompt"] if policy["type"] == CUSTOM else TASKS[policy["type"]]
+        if isinstance(content.covered, Unjudged):
+            raise Unjudged(str(content.covered))
         key = hashlib.sha256(encode([endpoint.config.url, model, task, content.covered])).digest()
         known = self._recalled(key)
         if known is None:
-            known = await self._asked(endpoint, model, task, content)
+            known = await _asked(endpoint, model, messages(task, content.covered))
             self._remember(key, known)
         if isinstance(known, Unjudged):
             raise Unjudged(str(known))
         return known
-
-    async def _asked(self, endpoint: Endpoint, model: str, task: str, content: Content) -> Answer | Unjudged:
-        try:
-            return await endpoint.ask(model, messages(task, content.covered))
-        except Unjudged as error:
-            return error
 
     def _recalled(self, key: bytes) -> Answer | Unjudged | None:
         until, known = self._known.get(key, (None, None))
@@ -138,6 +134,15 @@ class Judge:
         self._known.move_to_end(key)
         while len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)
+
+
+async def _asked(endpoint: Endpoint, model: str, told: Messages) -> Answer | Unjudged:
+    """What a model says, as it may be shown, or why it says nothing."""
+    try:
+        said = await endpoint.ask(model, told)
+    except Unjudged as error:
+        return error
+    return replace(said, reasoning=_repeatable(said.reasoning))
 
 
 def _nobody(policy: Mapping[str, Any]) -> str:
@@ -168,7 +173,7 @@ def _joined(said: Answer, own: Judgement | None) -> Judgement:
     found = own.issues if own is not None else ()
     return Judgement(
         score=max(said.score, (own.score or 0.0) if own is not None else 0.0),
-        reasoning=_repeatable(said.reasoning),
+        reasoning=said.reasoning,
         issues=tuple(dict.fromkeys([*found, *said.issues])),
         confidence=said.confidence,
         findings=own.findings if own is not None else (),

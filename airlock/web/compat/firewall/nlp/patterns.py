@@ -167,11 +167,30 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         name="phone_number",
-        source=r"(?:\B\+|\B\(|\b)[0-9](?:[ ()./-]{0,3}[0-9]){6,16}\b",
+        source=r"(?:^|[^0-9A-Za-z+])(\+[0-9](?:[ ()./-]{0,3}[0-9]){6,16})",
+        weight=0.6,
+        confidence=0.9,
+        holds=checks.is_phone_of_the_world,
+        looks=100,
+        secret=False,
+    ),
+    Kind(
+        name="phone_number",
+        source=r"(?:^|[^0-9A-Za-z])((?:1[ .-]?)?\(?[0-9]{3}\)?[ .-]{0,2}[0-9]{3}[ .-][0-9]{4})\b",
         weight=0.6,
         confidence=0.8,
-        holds=checks.is_phone,
-        looks=250,
+        holds=checks.is_phone_of_north_america,
+        looks=400,
+        secret=False,
+    ),
+    Kind(
+        name="phone_number",
+        source=r"(?i)(?:phone|tel|call|mobile|cell|fax|sms|whatsapp)[a-z_]{0,8}[^0-9A-Za-z+]{1,4}"
+        r"(\(?[0-9](?:[ ()./-]{0,3}[0-9]){6,14})\b",
+        weight=0.6,
+        confidence=0.8,
+        holds=checks.is_phone_of_north_america,
+        looks=400,
         secret=False,
     ),
     Kind(

@@ -66,10 +66,13 @@ async def opinions(services: Services, action: Action) -> tuple[Opinion, ...]:
 
 
 async def _content(services: Services, action: Action, policies: list[Mapping[str, Any]]) -> Content:
-    """The action as text; masked for a model, if one is asked."""
+    """The action as text, as far as somebody reads it; masked for a model."""
     judge = judge_of(services)
+    looks = any(one["type"] == PII_DETECTION for one in policies)
     asks = any(judge.endpoint(one) is not None for one in policies)
-    return Content(lines(_told(action, None)), await _sendable(services, action) if asks else "")
+    return await Content.of(
+        lines(_told(action, None)) if looks else "", await _sendable(services, action) if asks else ""
+    )
 
 
 async def _sendable(services: Services, action: Action) -> str:

@@ -88,13 +88,14 @@ async def templates(_: Asked) -> Response:
 
 async def try_out(asked: Asked) -> Response:
     """What one policy says of a text, enabled or not; nothing is recorded."""
-    policy, content = await _one(asked), _content(asked.body)
+    policy, content = await _one(asked), await _content(asked.body)
     return JsonAnswer(await _tried(asked, policy, content))
 
 
 async def evaluate(asked: Asked) -> Response:
     """What all enabled policies say of a text, the strictest over all."""
-    content, reference = _content(asked.body), text(asked.body, "action_id", most=200) or None
+    content = await _content(asked.body)
+    reference = text(asked.body, "action_id", most=200) or None
     enabled = [one for one in await kept(asked.services, FACE, KIND) if one.body["enabled"]]
     started = time.monotonic()
     results = await asyncio.gather(*(_tried(asked, one, content) for one in enabled))
@@ -115,9 +116,9 @@ def _strictest(words: list[str]) -> str:
     return min(words, key=order.index, default=SAYS_NOTHING)
 
 
-def _content(body: Mapping[str, Any]) -> Content:
+async def _content(body: Mapping[str, Any]) -> Content:
     said = text(body, "content", most=LONGEST, required=True)
-    return Content(said, said)
+    return await Content.of(said, said)
 
 
 async def _tried(asked: Asked, policy: Record, content: Content) -> JsonObject:
