@@ -82,7 +82,7 @@ class Fetched:
 def planned(
     method: str, url: str, headers: Mapping[str, str], body: bytes, *, named: frozenset[str]
 ) -> Fetch:
-    """The request; UsageError when it may not be made. `named` are hosts of the config, some with a port."""
+    """The request; UsageError when it may not be made. `named` are hosts of the config, as in URLs."""
     if method not in METHODS:
         raise UsageError(f"`operation` must be one of {', '.join(METHODS)}")
     if body and method in _WITHOUT_BODY:
@@ -144,7 +144,8 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def _is_named(host: str, port: int, scheme: str, named: frozenset[str]) -> bool:
-    return f"{host}:{port}" in named or (host in named and port == _USUAL_PORTS[scheme])
+    shown = f"[{host}]" if ":" in host else host
+    return f"{shown}:{port}" in named or (shown in named and port == _USUAL_PORTS[scheme])
 
 
 def _check_place(host: str, port: int) -> None:

@@ -119,7 +119,7 @@ def test_no_text_is_more_than_refused(text: str) -> None:
 
 
 def test_the_config_opens_a_host_a_port_and_no_more() -> None:
-    named = frozenset({"intranet.example", "10.0.0.7:8080", "::1:9000"})
+    named = frozenset({"intranet.example", "10.0.0.7:8080", "[::1]:9000"})
     assert plan("http://intranet.example/", named=named).anywhere
     assert plan("http://10.0.0.7:8080/", named=named).anywhere
     assert plan("http://[::1]:9000/", named=named).anywhere

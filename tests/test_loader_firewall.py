@@ -37,7 +37,7 @@ compat:
       max_response_bytes: 10
 """
     assert loads(text, FILE, {}).compat["firewall"].http_proxy == HttpProxyConfig(
-        allow_hosts=frozenset({"intranet.example", "10.0.0.7:8080", "::1:9000"}),
+        allow_hosts=frozenset({"intranet.example", "10.0.0.7:8080", "[::1]:9000"}),
         timeout_ms=5_000,
         max_response_bytes=10,
     )
@@ -50,6 +50,9 @@ compat:
         ('allow_hosts: ["*.example"]', "`*.example` is not a host"),
         ("allow_hosts: [A.example]", "in small letters"),
         ('allow_hosts: ["a:0"]', "`a:0` is not a host"),
+        ('allow_hosts: ["[0:0::1]:80"]', "is not a host"),
+        ('allow_hosts: ["127.1"]', "is not a host"),
+        ('allow_hosts: ["example.com."]', "is not a host"),
         ("timeout: 6m", "must be at most 5m"),
         ("max_response_bytes: 2000000", "must be between 1 and 1048576"),
         ("redirects: true", "unknown key `redirects`"),

@@ -17,12 +17,13 @@ from airlock.config import (
     RuleConfig,
     ServerConfig,
 )
+from airlock.hooks.urls import host_of
 from airlock.loader.fields import Section
 from airlock.loader.reading import Reading, meant
 from airlock.loader.sections import COMPAT
 from airlock.words import Effect
 
-_HOST: Final = re.compile(r"(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[1-9][0-9]{0,4})?")
+_PORT: Final = re.compile(r"(?::[1-9][0-9]{0,4})?")
 _USUAL: Final = HttpProxyConfig()
 _MOST_TIME: Final = 300_000
 _MOST_BYTES: Final = 1 << 20
@@ -76,14 +77,14 @@ def _http_proxy(face: Section, name: str) -> HttpProxyConfig | None:
     section = face.section("http_proxy", "http_proxy")
     hosts: set[str] = set()
     for text, found in section.texts("allow_hosts", single=True):
-        if not _HOST.fullmatch(text):
+        if not _is_place(text):
             section.reading.error(
                 found.line,
                 found.path,
                 f"`{text[:60]}` is not a host, or a host and a port",
                 "write `intranet.example`, `intranet.example:8080` or `10.0.0.7:8080`, in small letters",
             )
-        hosts.add(text.replace("[", "").replace("]", ""))
+        hosts.add(text)
     timeout = section.duration("timeout", _USUAL.timeout_ms) or _USUAL.timeout_ms
     if timeout > _MOST_TIME:
         section.error("timeout", "must be at most 5m")
@@ -173,6 +174,13 @@ def check(
             top.error("compat", f"a provider is called `{name}` too", "give the provider another name")
         if face.agent != name and face.agent not in written:
             top.error("compat", f"unknown agent `{face.agent[:60]}`", meant(face.agent, written))
+
+
+def _is_place(text: str) -> bool:
+    """True for a host, with a port or without, as it stands in the normal form of a URL."""
+    host, sure = host_of(f"http://{text}/")
+    shown = f"[{host}]" if ":" in host else host
+    return sure and text.startswith(shown) and bool(_PORT.fullmatch(text.removeprefix(shown)))
 
 
 _SPELLED: Final = re.compile(r"[A-Z]")

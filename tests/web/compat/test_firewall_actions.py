@@ -273,6 +273,19 @@ def test_another_agents_action_is_not_there(wall: Firewall) -> None:
     assert wall.get(mine["id"], by="admin")["id"] == mine["id"]
 
 
+def test_an_agents_key_sees_no_more_when_it_comes_as_a_bearer(wall: Firewall) -> None:
+    mine, theirs = wall.submit(), wall.submit(by="other")
+    sent = {"Authorization": f"Bearer {wall.keys['agent']}"}
+    rows = wall.ask("GET", "/v1/actions?limit=100", by="nobody", headers=sent).json()["data"]
+    ids = {row["id"] for row in rows}
+    assert mine["id"] in ids
+    assert theirs["id"] not in ids
+    path = f"/v1/actions/{theirs['id']}"
+    assert wall.ask("GET", path, by="nobody", headers=sent).status == 404
+    trial = {"tool": "mail", "operation": "send", "params": {}}
+    assert wall.ask("POST", "/v1/dry-run", trial, by="nobody", headers=sent).status == 403
+
+
 def test_only_whoever_asked_uses_the_yes(wall: Firewall) -> None:
     action = wall.submit("update", tool="database", by="bound")
     wall.key("twin", AGENT, is_agent=True, agent="crm-agent")

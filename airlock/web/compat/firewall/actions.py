@@ -14,7 +14,7 @@ from airlock.web.compat.asking import Ask, Kept, ask, asker, speaker
 from airlock.web.compat.firewall.collecting import collected
 from airlock.web.compat.firewall.faults import CONFLICT, ERROR, FORBIDDEN, MALFORMED, NOT_FOUND
 from airlock.web.compat.firewall.ruling import ruling
-from airlock.web.compat.firewall.running import begin, beside, plan, runner
+from airlock.web.compat.firewall.running import begin, beside, check_open, plan, runner
 from airlock.web.compat.firewall.seeing import agents_key, check_sees, found, sees
 from airlock.web.compat.firewall.shapes import ACTION, PAGINATION, action_shape, action_shapes
 from airlock.web.compat.firewall.states import risk_of_kept, status_of
@@ -56,8 +56,10 @@ async def submit(asked: Asked) -> Response:
     services, who = asked.services, asked.who
     wanted = submitted(asked.body, speaker(services, FACE, who))
     config = runner(services, wanted.action.tool)
-    request = None if config is None else plan(wanted.action, config)
-    more = {} if config is None else beside(config)
+    request, more = None, {}
+    if config is not None:
+        check_open(services)
+        request, more = plan(wanted.action, config), beside(config)
 
     async def make() -> str:
         return (await _asked(asked, wanted, more)).record.id

@@ -23,6 +23,7 @@ from airlock.web.auth import Credential
 from airlock.web.compat.asking import Kept, rebuilt, records_of, report
 from airlock.web.compat.firewall.opinions import Action
 from airlock.web.compat.firewall.words import FACE, HTTP_PROXY
+from airlock.web.errors import HttpError
 
 if TYPE_CHECKING:
     from airlock.web.services import Services
@@ -108,6 +109,12 @@ async def claimed(services: Services, kept: Kept) -> Kept | None:
     except Conflict:
         return None
     return replace(kept, record=claim)
+
+
+def check_open(services: Services) -> None:
+    """HttpError 503 when this gateway ends: it begins nothing that it could not finish."""
+    if services.closing.asked.is_set():
+        raise HttpError(503, "the gateway is ending: ask again", headers={"Retry-After": "1"})
 
 
 def begin(services: Services, who: Credential, kept: Kept, wanted: Fetch, action: Action) -> None:

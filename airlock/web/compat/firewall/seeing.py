@@ -8,12 +8,15 @@ from airlock.errors import NoSuchRequest
 from airlock.model import ApprovalRequest
 from airlock.web.auth import OPEN, Credential
 from airlock.web.compat.asking import Kept, find, is_foreign
-from airlock.web.compat.firewall.words import FACE, own_id
+from airlock.web.compat.firewall.words import FACE, READ_APPROVALS, READ_AUDIT, own_id
 from airlock.web.mcp import principal_of
 from airlock.web.routes import Asked
 
 if TYPE_CHECKING:
     from airlock.web.services import Services
+
+
+EVERYTHING = READ_APPROVALS | READ_AUDIT
 
 
 async def found(services: Services, prefix: str, reference: str) -> Kept:
@@ -38,12 +41,15 @@ def agents_key(asked: Asked) -> bool:
 
 
 def sees(asked: Asked, kept: Kept) -> bool:
-    """People see all; an agent's key what its agent asked, an unbound one what it asked itself."""
+    """People see all; an agent's key what its agent asked; one that is bound to none what it asked itself.
+
+    A key with nothing but `actions:…` is an agent's, however it is sent.
+    """
     who: Credential = asked.who
     agent = str(kept.record.body["agent"])
     if who.bound:
         return who.agent == agent
-    if not agents_key(asked) or who.identity == OPEN:
+    if who.identity == OPEN or ("x-agent-key" not in asked.request.headers and who.holds(EVERYTHING)):
         return True
     return not is_foreign(kept.record) and kept.record.owner == principal_of(who, agent).identity
 

@@ -14,7 +14,6 @@ from airlock.web.compat.firewall.submitted import BODY, submitted
 from airlock.web.compat.firewall.words import (
     AT_ONCE,
     FACE,
-    READ_ACTIONS,
     READ_POLICIES,
     graver,
     policy_name,
@@ -76,7 +75,7 @@ ROUTES = (
         method="POST",
         path="/v1/dry-run",
         summary="What would be decided of an action, with no effect at all (Agent Action Firewall)",
-        scopes=READ_ACTIONS | READ_POLICIES,
+        scopes=READ_POLICIES,
         people=True,
         serve=dry_run,
         body={
