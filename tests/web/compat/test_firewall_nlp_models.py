@@ -156,6 +156,11 @@ BAD = {
     "cut off": completion(json.dumps(GOOD), "length"),
     "filtered": completion(json.dumps(GOOD), "content_filter"),
     "refused": completion(json.dumps(GOOD), refusal="I cannot help with that."),
+    "an ending that is a list": {
+        "choices": [{"message": {"content": json.dumps(GOOD)}, "finish_reason": []}]
+    },
+    "numbers without end": completion(json.dumps(GOOD).replace("0.1", "1" * 5_000)),
+    "nested in the text": completion('{"a":' * 50_000),
     "calls a tool": completion(json.dumps(GOOD), "tool_calls"),
 }
 
@@ -269,6 +274,27 @@ def test_the_same_is_asked_once(wall: Firewall, server: Judges) -> None:
     assert len(server.asked) == 2
     tried(wall, made(wall, {"name": "o", "type": "intent_classification"}))
     assert len(server.asked) == 3
+
+
+def test_who_wants_to_know_the_same_at_once_waits_for_one_answer(wall: Firewall, server: Judges) -> None:
+    server.release.clear()
+
+    def slow(_: Any) -> Say:
+        server.release.wait(20)
+        return Say(judged(0.9))
+
+    server.answer = slow
+    policy = made(wall, provider="patient", model=None)
+    said: list[dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda: said.append(tried(wall, policy))) for _ in range(5)]
+    for one in threads:
+        one.start()
+    server.wait(1)
+    server.release.set()
+    for one in threads:
+        one.join(20)
+    assert [one["decision"] for one in said] == ["deny"] * 5
+    assert len(server.asked) == 1
 
 
 def test_a_failure_is_remembered_for_a_minute(wall: Firewall, server: Judges) -> None:

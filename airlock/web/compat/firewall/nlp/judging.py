@@ -81,9 +81,11 @@ class Judge:
     """The models of one gateway, and what they said of late."""
 
     def __init__(self, servers: Mapping[str, JudgeConfig], clock: Clock) -> None:
+        self.servers = servers
         self._endpoints = {name: Endpoint(one) for name, one in servers.items()}
         self._clock = clock
         self._known: OrderedDict[bytes, tuple[int | None, Answer | Unjudged]] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Task[Answer | Unjudged]] = {}
 
     def endpoint(self, policy: Mapping[str, Any]) -> Endpoint | None:
         """The server that a policy means: the first where it names none."""
@@ -118,10 +120,25 @@ class Judge:
         key = hashlib.sha256(encode([endpoint.config.url, model, task, content.covered])).digest()
         known = self._recalled(key)
         if known is None:
-            known = await _asked(endpoint, model, messages(task, content.covered))
-            self._remember(key, known)
+            known = await self._once(key, endpoint, model, messages(task, content.covered))
         if isinstance(known, Unjudged):
             raise Unjudged(str(known))
+        return known
+
+    async def _once(self, key: bytes, endpoint: Endpoint, model: str, told: Messages) -> Answer | Unjudged:
+        """One question for all who want to know the same; it is asked to its end, whoever stays for it."""
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = asyncio.get_running_loop().create_task(self._learn(key, endpoint, model, told))
+            self._asking[key] = asking
+        return await asyncio.shield(asking)
+
+    async def _learn(self, key: bytes, endpoint: Endpoint, model: str, told: Messages) -> Answer | Unjudged:
+        try:
+            known = await _asked(endpoint, model, told)
+            self._remember(key, known)
+        finally:
+            del self._asking[key]
         return known
 
     def _recalled(self, key: bytes) -> Answer | Unjudged | None:

@@ -44,14 +44,9 @@ _GRAVITY = ((0.9, "critical"), (0.7, "high"), (0.4, "medium"))
 
 
 def judge_of(services: Services) -> Judge:
-    """The one judge of this gateway."""
-    return services.one(Judge, lambda: Judge(servers_of(services), services.clock))
-
-
-def servers_of(services: Services) -> Mapping[str, JudgeConfig]:
-    """The models that the config names."""
+    """The one judge of this gateway, with the models that the config named when it was first needed."""
     options = services.config.compat.get(FACE)
-    return options.nlp if options is not None else {}
+    return services.one(Judge, lambda: Judge(options.nlp if options is not None else {}, services.clock))
 
 
 async def opinions(services: Services, action: Action) -> tuple[Opinion, ...]:
@@ -141,7 +136,7 @@ def fields(services: Services, body: Mapping[str, Any]) -> JsonObject:
     if prompt is not None and kind != CUSTOM:
         raise UsageError("`prompt` belongs to a policy of type `custom`")
     provider, model = text(body, "provider", most=100) or None, text(body, "model", most=200) or None
-    _check_model(servers_of(services), provider, model)
+    _check_model(judge_of(services).servers, provider, model)
     return {
         "name": name,
         "type": kind,

@@ -135,7 +135,7 @@ def said(body: Any) -> str:
         raise Malformed("is no chat completion") from None
     if refusal or ending == "content_filter":
         raise Malformed("is a refusal")
-    if not isinstance(text, str) or ending not in {"stop", None}:
+    if not isinstance(text, str) or (ending is not None and ending != "stop"):
         raise Malformed("is not complete")
     return text
 
