@@ -158,6 +158,35 @@ class ChainReport:
         return self.broken_at is None and not self.problem
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A stretch of the chain: whole events, and for those of other calls only the digest of what they say.
+
+    `before` is the hash that the first of them follows.
+    """
+
+    first_seq: int
+    before: str
+    links: tuple[AuditEvent | str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All events of one call and of the questions it asked, where they stand, and the chain's end.
+
+    The runs hold each event once, in order. There is more than one where too much lies in between.
+    """
+
+    runs: tuple[Run, ...]
+    head_seq: int
+    head_hash: str
+
+    @property
+    def events(self) -> list[AuditEvent]:
+        """The events that are shown whole, oldest first."""
+        return [link for run in self.runs for link in run.links if isinstance(link, AuditEvent)]
+
+
 class Store(Protocol):
     """The queue, the grants, the pauses and the audit chain, shared by every process that opens it.
 
@@ -245,6 +274,13 @@ class Store(Protocol):
         self, *, after: int = 0, limit: int = 1000, wanted: AuditFilter | None = None
     ) -> list[AuditEvent]:
         """Raw events with seq > `after`, oldest first."""
+        ...
+
+    async def evidence(self, reference: str) -> Evidence | None:
+        """What the chain holds of the call, question or event with this id; None when there is none.
+
+        StoreError when the chain does not hold there.
+        """
         ...
 
     async def verify(self) -> ChainReport:

@@ -34,7 +34,7 @@ LIBRARIES = {
     "starlette": {"web"},
     "h11": {"fetching"},
     "uvicorn": {"listener"},
-    "cryptography": {"web"},
+    "cryptography": {"web", "signing"},
     "click": {"cli"},
     "rich": {"cli"},
 }

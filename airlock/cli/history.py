@@ -35,6 +35,7 @@ def iso_time(_: click.Context, __: click.Parameter, value: str | None) -> int | 
 @click.group(
     cls=Group,
     default="list",
+    lazy={"proof": "airlock.cli.proofs:proof", "key": "airlock.cli.proofs:key"},
     example="airlock audit --agent claude-code --limit 20\nairlock audit verify",
 )
 def audit() -> None:
@@ -84,15 +85,34 @@ def _row(row: AuditEntry) -> tuple[str, ...]:
     )
 
 
-@audit.command(example="airlock audit verify\nairlock audit verify --head saved-head.json")
+@audit.command(
+    example="airlock audit verify\nairlock audit verify --head saved-head.json\n"
+    "airlock audit verify pack.json --key airlock.pub"
+)
+@click.argument("file", required=False, default="", metavar="[PACK]")
 @click.option(
     "--head",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Check against a copy of the head that was kept elsewhere.",
 )
-def verify(head: Path | None) -> int:
-    """Walk the chain: was an event edited, removed, inserted or cut off?"""
+@click.option(
+    "--key",
+    "trusted",
+    default="",
+    metavar="KEY",
+    help="The public key that must have signed the pack: in hex, its fingerprint, or a file. Else our own.",
+)
+def verify(file: str, head: Path | None, trusted: str) -> int:
+    """Walk the chain: was an event edited, removed, inserted or cut off? With a proof pack: does it hold?"""
+    if not file and trusted:
+        raise UsageError("`--key` is for a proof pack: name its file")
+    if file and head is not None:
+        raise UsageError("`--head` is for the chain, a proof pack has a head of its own: leave one out")
+    if file:
+        from airlock.cli.proofs import verify_pack
+
+        return verify_pack(file, trusted)
     return wait_for(_verify(here(), head))
 
 
@@ -153,9 +173,9 @@ def export(*, form: str, output: Path | None, agent: str, tool: str, since: int 
 
 async def _export(frame: Frame, form: str, output: Path | None, wanted: AuditFilter) -> None:
     count = 0
-    with _target(output) as target:
+    with target(output) as stream:
         async with open_places(frame) as places:
-            write = _writer(form, target)
+            write = _writer(form, stream)
             for runtime in await places.runtimes():
                 async for event in _events(runtime.store, wanted):
                     write(event)
@@ -166,7 +186,8 @@ async def _export(frame: Frame, form: str, output: Path | None, wanted: AuditFil
         put(f"{count} events written to {output}")
 
 
-def _target(output: Path | None) -> AbstractContextManager[TextIO]:
+def target(output: Path | None) -> AbstractContextManager[TextIO]:
+    """Where a listing goes: to stdout, or into a file for the user alone."""
     if output is None:
         return nullcontext(sys.stdout)
     try:

@@ -23,9 +23,10 @@ from airlock.ports import (
     Change,
     Clock,
     Draft,
+    Evidence,
     RequestFilter,
 )
-from airlock.store import history, keyring, reads, upkeep, writes
+from airlock.store import evidence, history, keyring, reads, upkeep, writes
 from airlock.store.connect import Connections, open_all
 from airlock.store.failures import busy, telling, translated
 from airlock.store.group import Group, Member, Results
@@ -263,6 +264,11 @@ class SQLiteStore(RecordShelf):
         """Walk the chain and say whether it holds, against the head in `head`, else our own."""
         self._check_open()
         return await asyncio.to_thread(upkeep.check_chain, self.path, self._seal, head, self._busy)
+
+    async def evidence(self, reference: str) -> Evidence | None:
+        """What the chain holds of the call, question or event with this id; None when there is none."""
+        self._check_open()
+        return await asyncio.to_thread(evidence.gather, self.path, reference, self._busy)
 
     async def backup(self, target: Path) -> None:
         """Copy the database as it is now to a new file."""

@@ -122,13 +122,14 @@ def delivered(services: Services, exchange: Record, found: Answer) -> dict[str, 
         "signerKeyId": key.key_id,
     }
     text = harp_canonical(core)
+    plain = f"{exchange.body['hash']}|{found.verdict}|{nonce}".encode()
     return {
         "artifactHash": exchange.body["hash"],
         "decision": found.verdict,
         "reason": found.reason or None,
         "signerKeyId": key.key_id,
         "nonce": nonce,
-        "signature": key.sign(f"{exchange.body['hash']}|{found.verdict}|{nonce}".encode()),
+        "signature": to_text(key.sign(plain)),
         "decisionHash": hashlib.sha256(text).hexdigest(),
-        "core": {**core, "signature": key.sign(text)},
+        "core": {**core, "signature": to_text(key.sign(text))},
     }

@@ -1,4 +1,4 @@
-"""HARP's cryptography: X25519 and HKDF to a key, AES-256-GCM, Ed25519, and the canonical hash.
+"""HARP's cryptography: X25519 and HKDF to a key, AES-256-GCM, its base64, and the canonical hash.
 
 Airlock's own private keys are made from the key file beside the database, so none of them is stored.
 """
@@ -9,17 +9,18 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from airlock import signing
 from airlock.canonical import canonical
 from airlock.errors import UsageError
+from airlock.signing import Signer
 
 if TYPE_CHECKING:
     from airlock.gate import Gate
@@ -34,18 +35,6 @@ _SPKI = {
 
 class Unreadable(Exception):
     """It was not encrypted for us, or was changed on its way."""
-
-
-class Signer(NamedTuple):
-    """An Ed25519 key of Airlock's: its name, and the public half that a client learns when it pairs."""
-
-    key_id: str
-    public: str
-    key: Ed25519PrivateKey
-
-    def sign(self, text: bytes) -> str:
-        """The signature, base64url without padding."""
-        return to_text(self.key.sign(text))
 
 
 def to_text(data: bytes) -> str:
@@ -79,9 +68,7 @@ def exchange_key(gate: Gate, pairing: str) -> X25519PrivateKey:
 
 def signer(gate: Gate) -> Signer:
     """The key that signs what was decided in Airlock's queue."""
-    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(gate.vouch("harp ed25519")))
-    public = key.public_key().public_bytes_raw()
-    return Signer(f"airlock-{hashlib.sha256(public).hexdigest()[:16]}", to_text(public), key)
+    return Signer.of(bytes.fromhex(gate.vouch("harp ed25519")))
 
 
 def shared_key(own: X25519PrivateKey, theirs: bytes) -> bytes:
@@ -108,12 +95,8 @@ def decrypt(key: bytes, ciphertext: Mapping[str, Any]) -> bytes:
 
 
 def verified(public: bytes, text: bytes, signature: str) -> bool:
-    """True when this signature over the text was made by the holder of the key."""
-    try:
-        Ed25519PublicKey.from_public_bytes(public).verify(to_bytes(signature, "signature"), text)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+    """True when this signature, in base64, was made over the text by the holder of the key."""
+    return signing.verified(public, text, to_bytes(signature, "signature"))
 
 
 def harp_canonical(value: Any) -> bytes:

@@ -161,7 +161,7 @@ def own_response(services: Services, pairing: Record) -> dict[str, Any]:
     return {
         "deviceId": "airlock",
         "x25519PublicKey": to_text(exchange_key(services.gate, pairing.id).public_key().public_bytes_raw()),
-        "publicKey": key.public,
+        "publicKey": to_text(key.public),
         "signerKeyId": key.key_id,
     }
 
