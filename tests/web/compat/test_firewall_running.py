@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.firewalls import Firewall, open_firewall
-from tests.support.gateways import SECRET, open_gateway
+from tests.support.gateways import BOUND, SECRET, open_gateway
 from tests.support.targets import Reply, TargetServer, target_server
 
 RULES = """  - {id: reading, agent: firewall, tool: firewall/http_proxy/get, effect: allow}
@@ -153,6 +157,46 @@ def test_a_gateway_that_ends_meanwhile_makes_it_failed_and_never_makes_it_again(
         assert len(target.seen) == 1
     finally:
         held.set()
+
+
+def test_a_gateway_that_is_killed_meanwhile_makes_it_failed_too(tmp_path: Path, target: TargetServer) -> None:
+    """The process itself, ended as nothing can refuse."""
+    held = threading.Event()
+    with open_firewall(tmp_path, compat=compat(target), more=RULES) as wall:
+        keys, agents, clock = wall.keys, wall.agents, wall.clock
+    config = tmp_path / "airlock.yaml"
+    gateway = subprocess.Popen(
+        [sys.executable, "-m", "airlock", "--config", str(config), "gateway", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert gateway.stdout is not None
+        port = int(gateway.stdout.readline().rpartition(":")[2])
+        target.replies.append(Reply(then=held.wait))
+
+        def ask(method: str, path: str, body: Any = None, **headers: str) -> dict[str, Any]:
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=BOUND)) as there:
+                there.request(method, path, json.dumps(body) if body is not None else None, headers)
+                return dict(json.loads(there.getresponse().read()))
+
+        body = {"tool": "http_proxy", "operation": "POST", "params": {"url": f"{target.url}/killed"}}
+        key = {"X-Agent-Key": keys["agent"]}
+        action = ask("POST", "/v1/actions", body, **key)
+        path = f"/v1/approvals/{action['approval']['id']}/approve"
+        ask("POST", path, {}, Authorization=f"Bearer {keys['boss']}")
+        assert ask("GET", f"/v1/actions/{action['id']}", **key)["execution"]["status"] == "running"
+        target.wait(1)
+    finally:
+        gateway.kill()
+        gateway.communicate(timeout=BOUND)
+        held.set()
+    with open_gateway(tmp_path, config.read_text(), clock=clock) as after:
+        again = Firewall(after, clock, keys, agents)
+        assert again.get(action["id"])["status"] == "allowed"
+        clock.forward(46_000)
+        assert again.get(action["id"])["status"] == "failed"
+    assert len(target.seen) == 1
 
 
 def test_a_secret_in_the_params_is_sent_and_never_kept(
