@@ -21,6 +21,7 @@ PEOPLE = {"cli", "__main__", "stdiocli", "hookcli"}
 LIBRARIES = {
     "yaml": {"loader.reader", "cli"},
     "cel": {"matching.cel"},
+    "regorus": {"web.compat.firewall.rego.child"},
     "re2": {"matching.regexes"},
     "tree_sitter": {"hooks"},
     "tree_sitter_bash": {"hooks"},

@@ -128,6 +128,7 @@ def _drain(services: Services, courier: Courier) -> Any:
         await courier.close()
         await services.joins.close()
         await services.feed.close()
+        await services.close()
         return done
 
     return drain

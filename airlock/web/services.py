@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from airlock.config import Config
 from airlock.limits import SlidingLimits
@@ -32,6 +32,15 @@ T = TypeVar("T")
 
 Facts = Callable[[], Mapping[str, Any]]
 """More fields for the full `/health`, from whoever runs the process (`providers`, say)."""
+
+
+@runtime_checkable
+class Running(Protocol):
+    """Something held that must end with the process."""
+
+    async def close(self) -> None:
+        """End it."""
+        ...
 
 
 class Closing:
@@ -102,6 +111,12 @@ class Services:
             self.held[kind] = make()
         found: T = self.held[kind]
         return found
+
+    async def close(self) -> None:
+        """End what is held and runs."""
+        for held in self.held.values():
+            if isinstance(held, Running):
+                await held.close()
 
     @property
     def config(self) -> Config:

@@ -37,7 +37,10 @@ def known(wall: Firewall) -> dict[str, list[str]]:
     """Ids that exist, by what they are of."""
     asked = [wall.submit(f"op{number}") for number in range(30)]
     actions = [wall.submit("read", tool="database", by="bound")["id"] for _ in range(4)]
+    rego = {"name": "p", "content": 'package a\nallow { input.action.tool == "t" }', "enabled": False}
+    policies = [wall.ask("POST", "/admin/policies", rego, by="admin").json()["id"] for _ in range(12)]
     return {
+        "policies": policies,
         "approvals": [one["approval"]["id"] for one in asked],
         "actions": [*actions, *(one["id"] for one in asked[:8])],
     }

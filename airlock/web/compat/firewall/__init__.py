@@ -11,6 +11,7 @@ from airlock.web.compat.face import Face
 from airlock.web.compat.firewall import actions, approvals, trial
 from airlock.web.compat.firewall.faults import render
 from airlock.web.compat.firewall.nlp import routes as nlp
+from airlock.web.compat.firewall.rego import routes as rego
 from airlock.web.compat.firewall.words import ADMIN_PER_MINUTE, FACE
 
 CLAIMS = ("/v1/actions", "/v1/approvals", "/v1/dry-run", "/admin/")
@@ -24,6 +25,7 @@ def make_face(_: FaceConfig) -> Face:
             *actions.ROUTES,
             *approvals.ROUTES,
             *trial.ROUTES,
+            *rego.ROUTES,
             *nlp.ROUTES,
         ),
         claims=CLAIMS,

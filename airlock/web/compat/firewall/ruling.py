@@ -10,6 +10,7 @@ from airlock.canonical import encode
 from airlock.model import Effect, Overlay, Reviewers
 from airlock.web.compat.firewall.nlp import policies as nlp
 from airlock.web.compat.firewall.opinions import LEAST_LIFE, MOST_LIFE, USUAL_LIFE, Action, Opinion
+from airlock.web.compat.firewall.rego import policies as rego
 from airlock.web.compat.firewall.words import FACE, graver, risk_of
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 Source: TypeAlias = "Callable[[Services, Action], Awaitable[Sequence[Opinion]]]"
 
-SOURCES: tuple[Source, ...] = (nlp.opinions,)
+SOURCES: tuple[Source, ...] = (rego.opinions, nlp.opinions)
 """Whoever has stored policies. One that raises lets nothing through: the action is not decided at all."""
 
 UNNAMED = "no policy names it: a person decides"

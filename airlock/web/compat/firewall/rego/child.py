@@ -1,0 +1,319 @@
+"""The program in which Rego is evaluated: questions on stdin, answers on stdout, each after its length.
+
+It is run by its path, not imported, so that it loads nothing of Airlock. Before it reads the first question
+it gives up what no evaluation needs: it can open no file and no socket, and grow only so far.
+A question is an object with `do`:
+
+`read`    `text` of a policy. The answer: `version`, `package`, `rules`; or `wrong` with `line` and `cause`.
+`judge`   `policies`: digests, with `text` where this child has not had it; and `input`. One answer for each
+          policy, in order and as soon as it is there: `outputs` by rule name, or `wrong`.
+
+What kills it (a nesting too deep, too much memory, an alarm) is for the other end to see and to refuse.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+try:
+    import regorus
+except ImportError:
+    INSTALLED = False
+else:
+    INSTALLED = True
+
+OUTPUTS = ("deny", "require_approval", "allow", "decision", "reason", "risk_level", "approval_config")
+EFFECTIVE = OUTPUTS[:4]
+REFUSED = {
+    "http.send": "a policy reaches no network",
+    "opa.runtime": "a policy sees its input, not the machine",
+    "rand.intn": "a decision must come out the same when it is taken again",
+    "uuid.rfc4122": "a decision must come out the same when it is taken again",
+    "trace": "there is nobody to read it",
+}
+KEYWORDS = frozenset({"if", "contains", "in", "every"})
+GROWTH = 256 << 20
+MOST_ANSWER = 256 << 10
+LAST_RESORT_S = 10.0
+_SPOT = re.compile(r"--> [^\n]*?:(\d+):\d+\n")
+_CAUSE = re.compile(r"(?:^|\n)error: *([^\n]+)")
+_MISSING_IF = re.compile(r"`(if|contains)` keyword is required")
+
+
+class Wrong(Exception):
+    """A policy is wrong, or its evaluation failed."""
+
+    def __init__(self, cause: str, line: int = 0) -> None:
+        self.answer = {"wrong": {"line": line, "cause": cause[:500]}}
+        self.cause = cause
+        super().__init__(cause)
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    answers = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)  # whatever the engine prints is no answer
+    os.close(nowhere)
+    if not INSTALLED:
+        write(answers, {"missing": True})
+        return
+    shelf = Shelf()
+    give_up(answers)
+    write(answers, {"ready": True})
+    while (question := read(0)) is not None:
+        signal.setitimer(signal.ITIMER_REAL, LAST_RESORT_S)  # should the other end be gone: it ends by itself
+        if question["do"] == "read":
+            write(answers, shelf.described(question["text"]))
+        else:
+            for policy in question["policies"]:
+                write(answers, shelf.judged(policy, question["input"]))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def give_up(answers: int) -> None:
+    """No more files, sockets or cores; memory up to a limit."""
+    most = mapped() + GROWTH
+    resource.setrlimit(resource.RLIMIT_NOFILE, (answers + 1, answers + 1))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(ValueError, OSError):  # macOS knows this limit and does not hold it
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def mapped() -> int:
+    """The address space in use: the engine's allocator sets a gigabyte aside and touches little of it."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 2 << 30
+
+
+def read(source: int) -> dict[str, Any] | None:
+    """The next question; None at the end."""
+    head = exactly(source, 4)
+    return None if head is None else json.loads(exactly(source, struct.unpack(">I", head)[0]) or b"null")
+
+
+def exactly(source: int, count: int) -> bytes | None:
+    """So many bytes, None when there are no more."""
+    whole = b""
+    while len(whole) < count:
+        piece = os.read(source, count - len(whole))
+        if not piece:
+            return None
+        whole += piece
+    return whole
+
+
+def write(target: int, answer: dict[str, Any]) -> None:
+    """One answer."""
+    try:
+        body = json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        body = json.dumps(Wrong("its outputs cannot be written as JSON").answer).encode()
+    if len(body) > MOST_ANSWER:
+        body = json.dumps(Wrong(f"its outputs are larger than {MOST_ANSWER} bytes").answer).encode()
+    rest = memoryview(struct.pack(">I", len(body)) + body)
+    while rest:
+        rest = rest[os.write(target, rest) :]
+
+
+class Shelf:
+    """Policies that were read before, by the digest of their text: each is parsed once."""
+
+    def __init__(self) -> None:
+        engine = regorus.Engine()
+        engine.add_policy("names", "package names\nimport rego.v1\nfound := opa.runtime().builtins")
+        self._builtins = {*value_of(engine, "data.names.found"), "print"} - set(REFUSED)
+        self._read: dict[str, Policy | Wrong] = {}
+
+    def described(self, text: str) -> dict[str, Any]:
+        """What a policy is, or what is wrong with it."""
+        try:
+            policy = Policy(text, self._builtins)
+            policy.judge("{}")  # what is wrong for every input comes out
+        except Wrong as wrong:
+            return wrong.answer
+        return {"version": policy.version, "package": policy.package, "rules": policy.rules}
+
+    def judged(self, policy: dict[str, Any], given: str) -> dict[str, Any]:
+        """The outputs of one policy."""
+        found = self._found(policy["digest"], policy["text"])
+        if isinstance(found, Wrong):
+            return found.answer
+        try:
+            return {"outputs": found.judge(given)}
+        except Wrong as wrong:
+            return wrong.answer
+
+    def _found(self, digest: str, text: str) -> Policy | Wrong:
+        if digest not in self._read:
+            try:
+                self._read[digest] = Policy(text, self._builtins)
+            except Wrong as wrong:
+                self._read[digest] = wrong
+        return self._read[digest]
+
+
+class Policy:
+    """One policy, parsed and looked through."""
+
+    def __init__(self, text: str, builtins: set[str]) -> None:
+        self._engine, self.version = parsed(text)
+        tree = json.loads(self._engine.get_ast_as_json())[0]["ast"]
+        path = path_of(tree["package"]["refr"])
+        self.package = ".".join(path)
+        heads = [(names, kind) for rule in tree["rules"] for names, kind in heads_of(rule)]
+        check_imports(tree)
+        functions = {".".join(names) for names, kind in heads if kind == "Func"}
+        local = functions | {f"data.{self.package}.{name}" for name in functions}
+        check_calls(tree["rules"], builtins | local)
+        check_data(tree["rules"], ["data", *path])
+        found = {names[0] for names, kind in heads if kind != "Func"}
+        self.rules = [name for name in OUTPUTS if name in found]
+        if not found & set(EFFECTIVE):
+            raise Wrong(f"it has none of the rules {', '.join(f'`{one}`' for one in EFFECTIVE)}", 1)
+
+    def judge(self, given: str) -> dict[str, Any]:
+        """Its outputs by name; what is undefined is not among them."""
+        engine = self._engine.clone()  # nothing of one evaluation is left for the next
+        try:
+            engine.set_input_json(given)
+            found = {name: value_of(engine, f"data.{self.package}.{name}") for name in self.rules}
+        except RuntimeError as error:
+            raise told(error) from None
+        return {name: value for name, value in found.items() if value is not UNDEFINED}
+
+
+UNDEFINED = object()
+
+
+def value_of(engine: Any, query: str) -> Any:
+    """What a reference is, UNDEFINED when it is nothing."""
+    results = json.loads(engine.eval_query_as_json(query)).get("result")
+    return results[0]["expressions"][0]["value"] if results else UNDEFINED
+
+
+def parsed(text: str) -> tuple[Any, int]:
+    """The engine with a policy, and the version of Rego: 1 if it can be read as that, else 0."""
+    try:
+        return engine_with(text, old=False), 1
+    except Wrong as wrong:
+        modern = wrong
+    if not _MISSING_IF.search(modern.cause):
+        raise modern
+    engine = engine_with(text, old=True)
+    tree = json.loads(engine.get_ast_as_json())[0]["ast"]
+    heads = {names[0] for rule in tree["rules"] for names, _ in heads_of(rule)}
+    if heads & KEYWORDS:  # `allow if {` of version 1 is `allow`, always, and a rule `if` in version 0
+        raise modern
+    return engine, 0
+
+
+def engine_with(text: str, *, old: bool) -> Any:
+    """An engine that has read one policy; Wrong when it cannot be read."""
+    engine = regorus.Engine()
+    engine.set_rego_v0(old)
+    engine.set_gather_prints(True)
+    try:
+        engine.add_policy("policy", text)
+    except RuntimeError as error:
+        raise told(error) from None
+    return engine
+
+
+def told(error: Exception) -> Wrong:
+    """What the engine says, as a line and a cause."""
+    text = str(error).partition("Stack backtrace")[0].strip()
+    spot, cause = _SPOT.search(text + "\n"), _CAUSE.search(text)
+    return Wrong(cause[1] if cause else " ".join(text.split()), int(spot[1]) if spot else 0)
+
+
+def heads_of(rule: dict[str, Any]) -> Iterator[tuple[list[str], str]]:
+    """The name that a rule defines, and in which form."""
+    if "Default" in rule:
+        yield path_of(rule["Default"]["refr"]), "Func" if rule["Default"]["args"] else "Default"
+    else:
+        ((form, head),) = rule["Spec"]["head"].items()
+        yield path_of(head["refr"]), form
+
+
+def path_of(refr: dict[str, Any]) -> list[str]:
+    """`a.b["c"]` as its names, up to the first part that is not written out."""
+    ((form, node),) = refr.items()
+    if form == "Var":
+        return [str(node["value"])]
+    if form == "RefDot":
+        return [*path_of(node["refr"]), str(node["field"][1])]
+    if form == "RefBrack":
+        index = node["index"].get("String")
+        return [*path_of(node["refr"]), *([str(index["value"])] if index else [])]
+    return [""]
+
+
+def check_imports(tree: dict[str, Any]) -> None:
+    """Only the input and the language itself may be imported."""
+    for one in tree["imports"]:
+        path = path_of(one["refr"])
+        if path[0] not in {"input", "rego", "future"}:
+            raise Wrong(
+                f"`import {'.'.join(path)}`: a policy sees nothing but its input", one["span"]["line"]
+            )
+
+
+def check_calls(rules: list[Any], known: set[str]) -> None:
+    """Every function that is called is there."""
+    for form, node in nodes(rules):
+        if form == "Call":
+            name = ".".join(path_of(node["fcn"]))
+            if name not in known:
+                raise Wrong(f"`{name}`: {REFUSED.get(name, 'there is no such function here')}", line_of(node))
+
+
+def check_data(rules: list[Any], own: list[str]) -> None:
+    """`data` is the policy's own package: of any other document it could only find out that there is none."""
+    seen: set[int] = set()
+    for form, node in nodes(rules):
+        if form not in {"Var", "RefDot", "RefBrack"} or id(node) in seen:
+            continue
+        inner = node
+        while "refr" in inner:  # outermost first: the parts of a reference are no references of their own
+            ((_, inner),) = inner["refr"].items()
+            seen.add(id(inner))
+        path = path_of({form: node})
+        if path[0] == "data" and path[: len(own)] != own:
+            raise Wrong(f"`{'.'.join(path)}`: a policy sees nothing but its input", line_of(node))
+
+
+def nodes(tree: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every node of a syntax tree with its kind, outer ones first."""
+    rest = [tree]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, dict):
+            for name, value in one.items():
+                if isinstance(value, dict) and "span" in value:
+                    yield name, value
+            rest.extend(one.values())
+        elif isinstance(one, list):
+            rest.extend(one)
+
+
+def line_of(node: dict[str, Any]) -> int:
+    return int(node["span"]["line"])
+
+
+if __name__ == "__main__":
+    sys.setrecursionlimit(10_000)
+    main()

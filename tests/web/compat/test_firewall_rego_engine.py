@@ -1,0 +1,425 @@
+"""The Rego engine in its process: what it reads, what it refuses, and how it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from airlock.errors import UsageError
+from airlock.web.compat.firewall.rego.engine import MOST_WAITING, Engine, Judged, NoEngine, Text
+
+T = TypeVar("T")
+
+OLD = "package firewall\n"
+NEW = "package firewall\nimport rego.v1\n"
+GET = {
+    "action": {
+        "tool": "http_proxy",
+        "operation": "GET",
+        "params": {"amount": 500, "to": "a@b.example", "re": "("},
+    }
+}
+LOOP = NEW + "allow if {\n a := numbers.range(1, 3000)\n some x in a\n some y in a\n some z in a\n"
+LOOP += ' x + y + z == -1\n input.action.tool == "http_proxy"\n}\n'
+DECISION = """package aaf.policies
+import rego.v1
+default decision := {"decision": "deny", "reason": "default"}
+decision := {"decision": "allow", "risk_level": "low"} if input.action.tool == "http_proxy"
+"""
+HOG = NEW + 'allow if count(sprintf("%1000000000d", [input.action.params.amount])) > 1\n'
+ENDLESS = OLD + "f(x) = y { y := f(x) }\nallow { f(input.action.tool) }\n"
+
+
+@asynccontextmanager
+async def running(**more: Any) -> AsyncIterator[Engine]:
+    engine = Engine(**more)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+def within(work: Callable[[Engine], Awaitable[T]], **more: Any) -> T:
+    """Run something with an engine of its own."""
+
+    async def whole() -> T:
+        async with asyncio.timeout(60), running(**more) as engine:
+            return await work(engine)
+
+    return asyncio.run(whole())
+
+
+def outputs(text: str, given: Any = GET) -> dict[str, Any]:
+    async def work(engine: Engine) -> Judged:
+        await engine.read(Text(text=text))
+        return (await engine.judge([Text(text=text)], given))[0]
+
+    judged = within(work)
+    assert judged.outputs is not None, judged.cause
+    return dict(judged.outputs)
+
+
+TABLE: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        "the page's form, allowed",
+        OLD + 'default allow = false\nallow { input.action.operation == "GET" }\n',
+        {"allow": True},
+    ),
+    (
+        "the page's form, not allowed",
+        OLD + 'default allow = false\nallow { input.action.operation == "PUT" }\n',
+        {"allow": False},
+    ),
+    ("no default, not matched", OLD + 'allow { input.action.operation == "PUT" }\n', {}),
+    (
+        "a set of reasons, old",
+        OLD + 'deny[m] { input.action.params.amount > 100; m := "too much" }\n',
+        {"deny": ["too much"]},
+    ),
+    (
+        "a set of reasons, new",
+        NEW + 'deny contains "too much" if input.action.params.amount > 100\n',
+        {"deny": ["too much"]},
+    ),
+    (
+        "new without the import",
+        "package aaf.policies\ndeny contains m if {\n\tinput.action.params.amount > 100\n\tm := `no`\n}\n",
+        {"deny": ["no"]},
+    ),
+    (
+        "a set is a set, old",
+        OLD + 'import future.keywords.in\ndeny[m] { m := "a" }\nrequire_approval { "a" in deny }\n',
+        {"deny": ["a"], "require_approval": True},
+    ),
+    (
+        "a decision object, new",
+        DECISION,
+        {"decision": {"decision": "allow", "risk_level": "low"}},
+    ),
+    (
+        "a decision object, old",
+        'package aaf.policies\ndecision = {"allow": false} { input.nope } else = {"allow": true} { true }\n',
+        {"decision": {"allow": True}},
+    ),
+    (
+        "a text is more than any number",
+        NEW + 'deny if input.action.params.to > 100\nallow if "500" < 100\n',
+        {"deny": True},
+    ),
+    ("what is missing does not match", NEW + "deny if input.action.params.nope > 1\n", {}),
+    ("print says nothing", NEW + 'allow if { print("{}", input); true }\n', {"allow": True}),
+    ("a default of a function", NEW + "default f(x) := 1\nf(2) := 3\nallow if f(1) == 1\n", {"allow": True}),
+    (
+        "its own rules by their whole name",
+        NEW + "big if input.action.params.amount > 1\ndeny if data.firewall.big\n",
+        {"deny": True},
+    ),
+    ("one that is called like us", "package data\nallow { true }\n", {"allow": True}),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), [pytest.param(*row[1:], id=row[0]) for row in TABLE])
+def test_a_policy_of_either_version_gives_what_opa_gives(text: str, expected: dict[str, Any]) -> None:
+    assert outputs(text) == expected
+
+
+WRONG: list[tuple[str, str, str]] = [
+    ("no package", "allow { true }\n", "line 1: expecting `package` Missing package declaration."),
+    ("not closed", OLD + "allow {\n", "line 2: expecting }"),
+    ("new, wrong", NEW + "allow if {\n input.x ==\n}\n", "line 5: expecting expression"),
+    ("none of its rules", OLD + "permit { true }\n", "line 1: it has none of the rules `deny`"),
+    ("a misspelt input", NEW + "allow if not inptu.bad\n", "line 3: use of undefined variable `inptu`"),
+    (
+        "unbound in a function",
+        OLD + "f(x) { x > zz }\nallow { f(input.q) }\n",
+        "line 2: use of undefined variable `zz`",
+    ),
+    (
+        "new without if",
+        "package a\nallow if { input.x }\ndeny { input.y }\n",
+        "line 3: `if` keyword is required",
+    ),
+    ("an unknown function", OLD + "allow {\n not frob(input.x)\n}\n", "line 3: `frob`: there is no such"),
+    (
+        "the network",
+        OLD + "allow {\n\n http.send({})\n}\n",
+        "line 4: `http.send`: a policy reaches no network",
+    ),
+    (
+        "the network, inside",
+        OLD + "allow { count([1 | not http.send({}).ok]) == 0 }\n",
+        "line 2: `http.send`",
+    ),
+    ("names of hosts", OLD + 'allow { net.lookup_ip_addr("x") }\n', "line 2: `net.lookup_ip_addr`"),
+    ("the environment", OLD + "allow { opa.runtime().env.HOME }\n", "line 2: `opa.runtime`"),
+    ("chance", OLD + 'allow { rand.intn("a", 2) == 1 }\n', "line 2: `rand.intn`: a decision must"),
+    ("other documents", OLD + "allow { not data.blocked[input.agent.id] }\n", "line 2: `data.blocked`"),
+    ("any document", OLD + "allow { not data[input.x] }\n", "line 2: `data`"),
+    ("imports of others", OLD + "import data.other\nallow { not other.x }\n", "line 2: `import data.other`"),
+    ("rules that need each other", OLD + "allow { b }\nb { allow }\n", "recursion detected"),
+    ("always in conflict", OLD + "allow = true { true }\nallow = false { true }\n", "rule conflicts"),
+    (
+        "a schema on disk",
+        NEW + 'allow if json.match_schema({}, {"$ref": "file:///etc/hosts"})[0]\n',
+        "line 3",
+    ),
+    ("a function of itself", OLD + "f(x) = y { y := f(x) }\nallow { f(1) }\n", "it cannot be used: it ended"),
+    ("memory", NEW + "allow if count(numbers.range(1, 100000000)) > 1\n", "it cannot be used: it ended"),
+    ("time", NEW + "allow := " + "[" * 200 + "]" * 200 + "\n", "it cannot be used: it took longer than 1 s"),
+    ("a loop over nothing of the input", LOOP, "it cannot be used: it took longer than 1 s"),
+    ("a line too long", OLD + "allow { " + "true; " * 300 + "}\n", "line exceeds maximum column width"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), [pytest.param(*row[1:], id=row[0]) for row in WRONG])
+def test_a_policy_that_cannot_be_used_is_refused_with_its_line(text: str, told: str) -> None:
+    async def work(engine: Engine) -> str:
+        with pytest.raises(UsageError) as caught:
+            await engine.read(Text(text=text))
+        good = await engine.judge([Text(text=NEW + "deny if true\n")], GET)
+        assert good[0].outputs == {"deny": True}, "the engine is there again"
+        return str(caught.value)
+
+    assert told in within(work)
+
+
+FAILS: list[tuple[str, str, str, int]] = [
+    ("a text is no number", OLD + "deny { to_number(input.action.params.to) > 4 }\n", "could not parse", 2),
+    ("a number is no text", OLD + '\ndeny { startswith(input.action.params.amount, "a") }\n', "`500`", 3),
+    ("zero", NEW + "deny if 1 / (input.action.params.amount - 500) > 1\n", "divide by zero", 3),
+    (
+        "conflict",
+        OLD + "allow { true }\nallow = false { input.action.params.amount > 1 }\n",
+        "rule conflicts",
+        3,
+    ),
+    (
+        "a pattern from outside",
+        OLD + 'deny { regex.match(input.action.params.re, "a") }\n',
+        "invalid regex",
+        2,
+    ),
+]
+
+ENDS: list[tuple[str, str, str]] = [
+    ("it loops", LOOP, "it took longer than 1 s"),
+    ("it eats memory", HOG, "it ended the engine"),
+    ("it calls itself", ENDLESS, "it ended the engine"),
+    ("much to say", NEW + "deny contains x if { some x in numbers.range(input.z, 90000) }\n", "larger than"),
+]
+
+
+@pytest.mark.parametrize(("text", "cause", "line"), [pytest.param(*row[1:], id=row[0]) for row in FAILS])
+def test_an_evaluation_that_fails_has_no_outputs_but_a_line(text: str, cause: str, line: int) -> None:
+    async def work(engine: Engine) -> Judged:
+        return (await engine.judge([Text(text=text)], GET))[0]
+
+    judged = within(work)
+    assert judged.outputs is None
+    assert cause in judged.cause
+    assert judged.line == line
+
+
+@pytest.mark.parametrize(("text", "cause"), [pytest.param(*row[1:], id=row[0]) for row in ENDS])
+def test_whatever_a_policy_does_to_the_engine_the_next_one_is_evaluated(text: str, cause: str) -> None:
+    async def work(engine: Engine) -> tuple[list[Judged], list[Judged]]:
+        good = Text(text=NEW + "allow if true\n")
+        first = await engine.judge([good, Text(text=text), good], {**GET, "z": 1})
+        return first, await engine.judge([good], GET)
+
+    (before, bad, after), then = within(work)
+    assert before.outputs == {"allow": True}
+    assert bad.outputs is None
+    assert cause in bad.cause
+    if "larger" not in cause:
+        assert after.outputs is None, "after an engine that broke nothing is taken for evaluated"
+    assert then[0].outputs == {"allow": True}
+
+
+def test_nothing_of_one_evaluation_is_left_for_the_next() -> None:
+    async def work(engine: Engine) -> list[Any]:
+        text = Text(text=OLD + "allow { input.a == 1 }\ndeny { to_number(input.b) == 1 }\n")
+        found = []
+        for given in ({"a": 1}, {"a": 2}, {"a": 1, "b": "x"}, {"a": 1}, {}):
+            found += [one.outputs for one in await engine.judge([text], given)]
+        return found
+
+    assert within(work) == [{"allow": True}, {}, None, {"allow": True}, {}]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"a": 9007199254740993},
+        {"a": 12345678901234567890},
+        {"a": 1e300},
+        {"a": -0.0},
+        {"a": "\x00\u2028🙂"},
+        {"": {"a b": [None, True]}},
+    ],
+    ids=str,
+)
+def test_odd_values_arrive_as_they_are(given: Any) -> None:
+    assert outputs(NEW + "deny contains input\n", given) == {"deny": [given]}
+
+
+def test_numbers_beyond_a_double_are_told_apart() -> None:
+    text = NEW + "deny if input.a == 9007199254740992\nallow if input.a == 9007199254740993\n"
+    assert outputs(text, {"a": 9007199254740993}) == {"allow": True}
+
+
+def test_an_input_that_nests_too_deeply_is_an_error() -> None:
+    deep: Any = 1
+    for _ in range(127):
+        deep = [deep]
+
+    async def work(engine: Engine) -> Judged:
+        return (await engine.judge([Text(text=NEW + "allow if true\n")], {"a": deep}))[0]
+
+    assert within(work).outputs is None
+
+
+MISSING = "import sys; sys.stdout.buffer.write(b'\\0\\0\\0\\x10{\"missing\":true}')"
+ODD: list[tuple[str, str, str]] = [
+    ("ends at once", "", "did not start"),
+    ("says nothing sensible", "print('hello hello hello hello')", "did not start"),
+    ("is too talkative", "import sys; sys.stdout.buffer.write(b'\\xff' * 9)", "did not start"),
+    (
+        "is not installed",
+        "import sys; sys.stdout.buffer.write(b'\\0\\0\\0\\x10{\"missing\":true}')",
+        "pip install",
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "told"), [pytest.param(*row[1:], id=row[0]) for row in ODD])
+def test_an_engine_that_is_none_evaluates_nothing(code: str, told: str) -> None:
+    async def work(engine: Engine) -> str:
+        with pytest.raises(NoEngine) as caught:
+            await engine.judge([Text(text="x")], {})
+        return str(caught.value)
+
+    assert told in within(work, command=(sys.executable, "-c", code))
+
+
+READY = (
+    "import sys, time; out = sys.stdout.buffer; out.write(b'\\0\\0\\0\\x0e{\"ready\":true}'); out.flush(); "
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("time.sleep(60)", "it took longer"),
+        ("sys.stdin.buffer.read(9); sys.exit()", "it ended the engine"),
+        ("out.write(b'\\0\\0\\0\\x02no')", "nonsense"),
+        ("out.write(b'\\0\\0\\0\\x02[]')", "nonsense"),
+        ("out.write(b'\\0\\0\\0\\x0e{\"outputs\": []}'[:18])", "nonsense"),
+        ("out.write(b'\\x7f\\0\\0\\0'); out.flush(); time.sleep(60)", "nonsense"),
+    ],
+    ids=str,
+)
+def test_an_engine_that_hangs_dies_or_lies_has_no_outputs(code: str, cause: str) -> None:
+    async def work(engine: Engine) -> list[Judged]:
+        return await engine.judge([Text(text="x"), Text(text="y")], {})
+
+    judged = within(work, command=(sys.executable, "-c", READY + code), seconds=2)
+    assert [one.outputs for one in judged] == [None, None]
+    assert cause in judged[0].cause
+
+
+def test_an_engine_that_was_killed_is_started_again() -> None:
+    async def work(engine: Engine) -> list[Any]:
+        text = [Text(text=NEW + "deny if true\n")]
+        first = await engine.judge(text, GET)
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGKILL)
+        found = [first[0].outputs]
+        while True:  # it may be noticed during the next one, which is then refused
+            outcome = (await engine.judge(text, GET))[0].outputs
+            found.append(outcome)
+            if outcome is not None:
+                return found
+
+    found = within(work)
+    assert found[0] == found[-1] == {"deny": True}
+    assert len(found) <= 3
+
+
+def test_whoever_gives_up_leaves_no_half_answer_for_the_next() -> None:
+    async def work(engine: Engine) -> list[Judged]:
+        await engine.judge([Text(text=NEW + "allow if true\n")], GET)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await engine.judge([Text(text=LOOP)], GET)
+        return await engine.judge([Text(text=NEW + "deny if true\n")], GET)
+
+    assert within(work)[0].outputs == {"deny": True}
+
+
+def test_many_at_once_get_each_its_own_answer() -> None:
+    async def work(engine: Engine) -> list[Any]:
+        texts = [Text(text=f'{NEW}deny contains "{number}" if true\n') for number in range(MOST_WAITING)]
+        judged = await asyncio.gather(*(engine.judge([one], GET) for one in texts))
+        return [one[0].outputs for one in judged]
+
+    assert within(work) == [{"deny": [str(number)]} for number in range(MOST_WAITING)]
+
+
+def test_a_flood_is_refused_beyond_its_queue() -> None:
+    async def work(engine: Engine) -> list[Any]:
+        text = [Text(text=NEW + "allow if true\n")]
+        return await asyncio.gather(
+            *(engine.judge(text, GET) for _ in range(MOST_WAITING + 20)), return_exceptions=True
+        )
+
+    found = within(work)
+    refused = [one for one in found if isinstance(one, NoEngine)]
+    assert len(refused) >= 19
+    assert all(one[0].outputs == {"allow": True} for one in found if one not in refused)
+
+
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="reads /proc")
+def test_the_process_has_nothing_of_ours_and_can_open_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRLOCK_API_SECRET", "the-secret")
+
+    async def work(engine: Engine) -> tuple[bytes, str, list[str], str]:
+        await engine.judge([Text(text=NEW + "allow if true\n")], GET)
+        own = Path(f"/proc/{engine.pid}")
+        fds = [str(one.readlink()) for one in sorted((own / "fd").iterdir())]
+        return (
+            (own / "environ").read_bytes(),
+            (own / "limits").read_text(),
+            fds,
+            str((own / "cwd").readlink()),
+        )
+
+    environ, limits, fds, cwd = within(work)
+    assert environ == b""
+    assert cwd == "/"
+    assert [one.partition(":")[0] for one in fds] == ["pipe", "/dev/null", "/dev/null", "pipe"]
+    found = {line[:26].strip(): line[26:].split()[:2] for line in limits.splitlines()}
+    assert found["Max open files"] == ["4", "4"], "all that it may have are open: no file, no socket"
+    assert found["Max file size"] == ["0", "0"]
+    assert found["Max address space"][0] != "unlimited"
+
+
+def test_no_process_is_started_before_the_first_policy_and_none_is_left() -> None:
+    async def whole() -> int:
+        async with running() as engine:
+            assert engine.pid is None
+            await engine.read(Text(text=NEW + "allow if true\n"))
+            assert engine.pid is not None
+            return engine.pid
+
+    pid = asyncio.run(whole())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
