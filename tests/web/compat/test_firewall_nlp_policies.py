@@ -229,3 +229,10 @@ def test_an_unknown_policy_is_not_found(wall: Firewall) -> None:
     ):
         answer = wall.ask(method, path, body, by="writer")
         assert (answer.status, answer.json()["error"]) == (404, "NOT_FOUND")
+
+
+def test_a_policy_outlives_the_history_of_its_age(wall: Firewall) -> None:
+    policy = made(wall)
+    wall.clock.forward(1_000)
+    assert wall.gateway.run(wall.gateway.gate.store.prune(wall.clock())) > 0
+    assert wall.ask("GET", f"{PATH}/{policy['id']}", by="reader").json() == policy
