@@ -16,6 +16,10 @@ class Errands:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def __len__(self) -> int:
+        """How many are under way."""
+        return len(self._tasks)
+
     def begin(self, work: Coroutine[Any, Any, None], closing: Closing) -> None:
         """Start it; `closing.drain` waits for it as for an open answer."""
         task = asyncio.create_task(_held(work, closing))

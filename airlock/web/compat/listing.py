@@ -27,14 +27,19 @@ async def listed(
     agent: str = "",
     statuses: frozenset[Status] = frozenset(),
     total: bool = False,
+    most: int | None = None,
 ) -> tuple[list[Kept], int]:
     """One page of what is wanted, and how many there are in all (only when `total`, else as far as read).
 
-    `statuses` are those that stored rows can have; which count now, `wanted` says.
+    `statuses` are those that stored rows can have; which count now, `wanted` says. No more than the newest
+    `most` are looked at.
     """
     found: list[Kept] = []
-    seen = 0
+    seen = looked = 0
     async for kept in _merged(services, face, agent, statuses):
+        looked += 1
+        if most is not None and looked > most:
+            break
         if not wanted(kept):
             continue
         if page.offset <= seen < page.offset + page.limit:

@@ -94,6 +94,9 @@ def test_no_two_faces_claim_a_path() -> None:
     face = make_face(FaceConfig(name="agentgate", agent="agentgate"))
     with pytest.raises(AssertionError, match="claimed twice: POST /api/requests"):
         whole_table((face, face))
+    every = faces_for(loads("compat: [agentgate, sidclaw, firewall, harp]", Path("c.yaml"), {}))
+    assert len(every) == 4
+    whole_table(every)
 
 
 async def test_an_api_is_served_only_where_the_config_says_so(tmp_path: Path) -> None:

@@ -273,6 +273,15 @@ def test_a_call_over_mcp_is_listed_decided_and_used_by_its_own_caller(wall: Fire
     assert type(again).__name__ == "Proceed"
 
 
+def test_a_call_that_was_withdrawn_is_cancelled(wall: Firewall) -> None:
+    verdict = wall.gateway.run(wall.gateway.gate.submit(call("demo/write_note", text="gone")))
+    wall.gateway.run(wall.gateway.gate.withdraw(verdict))  # type: ignore[arg-type]
+    identity = verdict.request.id  # type: ignore[union-attr]
+    assert wall.get(f"act_{identity}", by="admin")["status"] == "cancelled"
+    assert approval(wall, f"apr_{identity}")["status"] == "expired"
+    assert wall.ask("POST", f"/v1/approvals/apr_{identity}/approve", {}, by="boss").status == 409
+
+
 def test_it_is_all_in_one_chain_and_the_chain_holds(wall: Firewall, folder: Path) -> None:
     action = wall.submit("chained")
     wall.decide(action)

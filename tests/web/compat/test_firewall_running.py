@@ -294,6 +294,31 @@ def test_a_server_that_does_not_answer_fails_the_action(tmp_path: Path, target: 
     assert "may have arrived" in found["execution"]["error"]
 
 
+def test_only_so_many_requests_are_under_way_and_no_yes_is_lost_by_that(
+    wall: Firewall, target: TargetServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airlock.web.compat.firewall.running.MOST_AT_ONCE", 1)
+    held = threading.Event()
+    target.replies.append(Reply(then=held.wait))
+    approved = proxy(wall, f"{target.url}/approved", "POST")
+    wall.decide(approved)
+    try:
+        first = proxy(wall, f"{target.url}/first")
+        target.wait(1)
+        body = {"tool": "http_proxy", "operation": "GET", "params": {"url": f"{target.url}/second"}}
+        refused = wall.ask("POST", "/v1/actions", body)
+        assert (refused.status, refused.json()["error"]) == (503, "UNAVAILABLE")
+        assert int(refused.headers["Retry-After"]) > 0
+        assert wall.ask("GET", f"/v1/actions/{approved['id']}").status == 503
+    finally:
+        held.set()
+    ended(wall, first)
+    assert wall.gateway.until(
+        lambda: (answer := wall.ask("GET", f"/v1/actions/{approved['id']}")).status == 200 and answer
+    )
+    assert ended(wall, approved)["status"] == "succeeded"
+
+
 @pytest.mark.parametrize(
     ("params", "field"),
     [

@@ -23,6 +23,7 @@ from airlock.web.compat.firewall.words import (
     ACTION_STATUSES,
     ACTIONS_PER_MINUTE,
     FACE,
+    MOST_LOOKED_AT,
     READ_ACTIONS,
     RISKS,
     WRITE_ACTIONS,
@@ -133,6 +134,7 @@ async def listing(asked: Asked) -> Response:
         lambda kept: agent in {"", str(kept.record.body["agent"])} and fits(kept),
         agent=bound or agent,
         total=True,
+        most=MOST_LOOKED_AT,
     )
     pagination = {"total": total, "limit": wanted.limit, "offset": wanted.offset}
     return JsonAnswer({"data": await action_shapes(asked.services, rows), "pagination": pagination})

@@ -28,6 +28,7 @@ from airlock.web.compat.firewall.words import (
     APPROVAL_STATUSES,
     DECIDE,
     FACE,
+    MOST_LOOKED_AT,
     READ_APPROVALS,
     RISKS,
     STORED,
@@ -71,6 +72,7 @@ async def listing(asked: Asked) -> Response:
         agent=bound or agent,
         statuses=STORED.get(status, frozenset()),
         total=True,
+        most=MOST_LOOKED_AT,
     )
     shapes = await approval_shapes(services, rows, people=not bound)
     pagination = {"total": total, "limit": wanted.limit, "offset": wanted.offset}

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 PARAMS = ("url", "method", "headers", "body")
 SLACK_MS = 15_000
+MOST_AT_ONCE = 100
 _NOT_TOLD = frozenset({"set-cookie", "set-cookie2"})
 
 
@@ -112,9 +113,11 @@ async def claimed(services: Services, kept: Kept) -> Kept | None:
 
 
 def check_open(services: Services) -> None:
-    """HttpError 503 when this gateway ends: it begins nothing that it could not finish."""
+    """HttpError 503 when this gateway ends, or makes as many requests as it can: it begins no other."""
     if services.closing.asked.is_set():
         raise HttpError(503, "the gateway is ending: ask again", headers={"Retry-After": "1"})
+    if len(services.errands) >= MOST_AT_ONCE:
+        raise HttpError(503, "too many requests are under way: ask again", headers={"Retry-After": "5"})
 
 
 def begin(services: Services, who: Credential, kept: Kept, wanted: Fetch, action: Action) -> None:

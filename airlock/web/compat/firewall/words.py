@@ -38,6 +38,8 @@ WRITE_POLICIES = frozenset({Scope.POLICIES_WRITE, Scope.POLICY_WRITE})
 READ_AUDIT = frozenset({Scope.AUDIT_READ})
 ACTIONS_PER_MINUTE = 100
 ADMIN_PER_MINUTE = 50
+MOST_LOOKED_AT = 10_000
+"""A list, and its total, are of the newest so many of all roads."""
 
 _APPROVAL = {
     Status.PENDING: "pending",
