@@ -137,6 +137,25 @@ class AuditFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage:
+    """Which raw events of the chain, newest first: all fields that are set must match.
+
+    `about` is the id of a call or of a question and wants all that happened around it; `kinds` are whole
+    names; `succeeded` looks at outcomes only. `risk` wants events of calls that were decided with it.
+    """
+
+    agent: str = ""
+    about: str = ""
+    kinds: frozenset[str] | None = None
+    succeeded: bool | None = None
+    risk: str = ""
+    since: int | None = None
+    until: int | None = None
+    limit: int = 100
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChainReport:
     """What `verify` found. `broken_at` is the first bad sequence number, or None when all is well.
 
@@ -274,6 +293,10 @@ class Store(Protocol):
         self, *, after: int = 0, limit: int = 1000, wanted: AuditFilter | None = None
     ) -> list[AuditEvent]:
         """Raw events with seq > `after`, oldest first."""
+        ...
+
+    async def page(self, wanted: EventPage) -> tuple[list[AuditEvent], int]:
+        """One page of raw events, newest first, and how many there are in all."""
         ...
 
     async def evidence(self, reference: str) -> Evidence | None:

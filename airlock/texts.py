@@ -19,6 +19,8 @@ def digest(text: str) -> str:
 async def keep(records: RecordStore, texts: Iterable[str], now: int) -> None:
     """Keep these; those that are kept already cost one look. They must hold no secret."""
     wanted = {digest(text): text for text in texts}
+    if not wanted:
+        return
     known = await read(records, wanted)
     for name in wanted.keys() - known.keys():
         record = Record(

@@ -68,7 +68,7 @@ async def lived(folder: Path) -> Proved:
         key = signer(gate)
 
         async def pack(reference: str) -> Pack:
-            made = await prove(gate.store, key, reference, by="local:alice", now=5)  # type: ignore[arg-type]
+            made = await prove(gate.store, gate.store, key, reference, by="local:alice", now=5)  # type: ignore[arg-type]
             return json.loads(json.dumps(made))  # type: ignore[no-any-return]
 
         return Proved(
@@ -300,7 +300,7 @@ async def test_far_apart_events_make_several_runs_and_what_was_not_kept_is_said(
         for _ in range(4):
             await gate.submit(call("demo/echo"))
         key = signer(gate)
-        pack = await prove(gate.store, key, first.call.id, by="x", now=1)  # type: ignore[arg-type]
+        pack = await prove(gate.store, gate.store, key, first.call.id, by="x", now=1)  # type: ignore[arg-type]
     report = check(pack, [key.public.hex()])
     assert report.sound, problems(report)
     assert [run["first_seq"] for run in pack["chain"]["runs"]] == [1, 7]
@@ -331,7 +331,7 @@ async def test_links_of_an_older_airlock_are_not_shown_and_its_own_events_are(tm
     async with open_gate(tmp_path) as gate:
         assert (await gate.store.verify()).sound
         key = signer(gate)
-        packs = [await prove(gate.store, key, one, by="x", now=1) for one in ids]  # type: ignore[arg-type]
+        packs = [await prove(gate.store, gate.store, key, one, by="x", now=1) for one in ids]  # type: ignore[arg-type]
     reports = [check(pack, [key.public.hex()]) for pack in packs]
     assert all(report.sound for report in reports)
     assert ["not linked" in notes(report)["chain"] for report in reports] == [True, True, False, False]
@@ -349,12 +349,12 @@ async def test_nothing_is_signed_over_a_broken_chain_or_about_nothing(tmp_path: 
         (paused,) = [event for event in await gate.store.events() if event.kind == "pause.set"]
         for nothing in ("", "x" * 100, "' OR 1=1 --", paused.id):
             with pytest.raises(NoSuchRequest):
-                await prove(gate.store, key, nothing, by="x", now=1)  # type: ignore[arg-type]
+                await prove(gate.store, gate.store, key, nothing, by="x", now=1)  # type: ignore[arg-type]
         with sqlite3.connect(tmp_path / "airlock.db") as database:
             database.execute("UPDATE event SET body = replace(body, 'other', 'changed')")
         database.close()
         with pytest.raises(StoreError, match="broken at event 2"):
-            await prove(gate.store, key, verdict.call.id, by="x", now=1)  # type: ignore[arg-type]
+            await prove(gate.store, gate.store, key, verdict.call.id, by="x", now=1)  # type: ignore[arg-type]
 
 
 # The page.

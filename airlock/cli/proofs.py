@@ -65,7 +65,8 @@ async def _pack(places: Places, reference: str) -> JsonObject:
         request = await runtime.store.find(reference)
         wanted = reference if request is None else request.id
         try:
-            return await prove(runtime.store, signer(runtime.gate), wanted, by=local_identity(), now=now_ms())
+            store = runtime.store
+            return await prove(store, store, signer(runtime.gate), wanted, by=local_identity(), now=now_ms())
         except NoSuchRequest:
             continue
     raise NoSuchRequest(f"no call `{reference[:64]}` is in history: see `airlock audit --json`")

@@ -24,8 +24,8 @@ PURPOSE = "proof ed25519"
 """What the key beside the database is asked for, to make the key that signs packs."""
 
 
-class ProofStore(RecordStore, Protocol):
-    """The chain, and the texts that it names."""
+class ProofStore(Protocol):
+    """The chain."""
 
     async def evidence(self, reference: str) -> Evidence | None:
         """What the chain holds of the call, question or event with this id."""
@@ -47,14 +47,16 @@ def signer(gate: Vouching) -> Signer:
     return Signer.of(bytes.fromhex(gate.vouch(PURPOSE)))
 
 
-async def prove(store: ProofStore, key: Signer, reference: str, *, by: str, now: int) -> JsonObject:
+async def prove(
+    store: ProofStore, records: RecordStore, key: Signer, reference: str, *, by: str, now: int
+) -> JsonObject:
     """The signed pack of the call with this id, or that asked this question; NoSuchRequest for none."""
     evidence = await store.evidence(reference)
     told = story(evidence.events) if evidence is not None else None
     if evidence is None or told is None:
         raise NoSuchRequest(f"no call `{reference[:64]}` is in history")
     asked = consulted(evidence.events)
-    kept = await texts.read(store, [*revisions(evidence.events), *(digest for _, digest in asked)])
+    kept = await texts.read(records, [*revisions(evidence.events), *(digest for _, digest in asked)])
     pack = {
         "format": FORMAT,
         "made_at": iso(now),

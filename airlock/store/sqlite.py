@@ -23,6 +23,7 @@ from airlock.ports import (
     Change,
     Clock,
     Draft,
+    EventPage,
     Evidence,
     RequestFilter,
 )
@@ -249,6 +250,10 @@ class SQLiteStore(RecordShelf):
     ) -> list[AuditEvent]:
         """Raw events with seq > `after`, oldest first."""
         return await self._read(lambda one: history.events(one, after, limit, wanted))
+
+    async def page(self, wanted: EventPage) -> tuple[list[AuditEvent], int]:
+        """One page of raw events, newest first, and how many there are in all."""
+        return await self._read(lambda one: history.page(one, wanted))
 
     async def key_by_digest(self, digest: str) -> ApiKey | None:
         """The key with this digest, revoked or not."""

@@ -93,7 +93,7 @@ def test_an_approval_says_by_whom_when_and_why(wall: Firewall) -> None:
     assert [one["event_type"] for one in history] == [
         "approval.requested",
         "approval.approved",
-        "decision.made",
+        "execution.started",
     ]
     assert (history[1]["actor"], history[1]["comment"]) == ("boss", "go on")
 

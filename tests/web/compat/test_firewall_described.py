@@ -43,6 +43,7 @@ def known(wall: Firewall) -> dict[str, list[str]]:
         "policies": policies,
         "approvals": [one["approval"]["id"] for one in asked],
         "actions": [*actions, *(one["id"] for one in asked[:8])],
+        "audit": actions,
     }
 
 

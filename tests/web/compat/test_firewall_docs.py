@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from airlock.web.compat.firewall import actions, approvals, shapes, submitted, trial
+from airlock.web.compat.firewall import actions, approvals, happened, history, shapes, submitted, trial
 from airlock.web.compat.firewall.faults import CODES
 from airlock.web.compat.firewall.words import ACTION_STATUSES, APPROVAL_STATUSES, DECISIONS, RISKS
 from support.pages import blocks, defined_tests, following, named_tests, section
 
-ROUTES = (*actions.ROUTES, *approvals.ROUTES, *trial.ROUTES)
+ROUTES = (*actions.ROUTES, *approvals.ROUTES, *trial.ROUTES, *history.ROUTES)
 SECTION = section("Agent Action Firewall").split("\n### NLP policies")[0]
 TESTS = Path(__file__).parents[2]
 
@@ -38,11 +38,12 @@ def test_it_names_every_field_word_and_code() -> None:
             approvals.HISTORY,
             shapes.PERSON,
             trial.ANSWER,
+            history.EVENT,
         )
         for name in shape["properties"]  # type: ignore[attr-defined]
     }
     words = {*ACTION_STATUSES, *APPROVAL_STATUSES, *DECISIONS.values(), *RISKS}
-    for word in fields | words | set(CODES.values()) | set(approvals.EVENTS.values()):
+    for word in fields | words | set(CODES.values()) | set(approvals.EVENTS.values()) | set(happened.NAMES):
         assert f"`{word}`" in SECTION, word
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from airlock.config import FaceConfig
 from airlock.web.compat.face import Face
-from airlock.web.compat.firewall import actions, approvals, trial
+from airlock.web.compat.firewall import actions, approvals, history, trial
 from airlock.web.compat.firewall.faults import render
 from airlock.web.compat.firewall.nlp import routes as nlp
 from airlock.web.compat.firewall.rego import routes as rego
@@ -27,6 +27,7 @@ def make_face(_: FaceConfig) -> Face:
             *trial.ROUTES,
             *rego.ROUTES,
             *nlp.ROUTES,
+            *history.ROUTES,
         ),
         claims=CLAIMS,
         render=render,

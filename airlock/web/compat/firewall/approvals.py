@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from starlette.responses import Response
 
+from airlock.audit import COMPLETED
 from airlock.model import ApprovalRequest, JsonObject
 from airlock.ports import AuditEvent, AuditFilter
 from airlock.views import iso
@@ -14,6 +15,7 @@ from airlock.web import schemas
 from airlock.web.compat.asking import Kept, resolve
 from airlock.web.compat.firewall.actions import AGENT, check_word, choice
 from airlock.web.compat.firewall.faults import CONFLICT, ERROR, FORBIDDEN, MALFORMED, NOT_FOUND
+from airlock.web.compat.firewall.happened import COMPLETED_BADLY, COMPLETED_WELL, EVENTS, word_of
 from airlock.web.compat.firewall.seeing import check_sees, found_approval, sees
 from airlock.web.compat.firewall.shapes import (
     APPROVAL,
@@ -42,19 +44,6 @@ from airlock.web.routes import Asked, Parameter, Reply, Route
 
 USUAL, MOST = 20, 100
 MOST_NOTE = 2_000
-EVENTS = {
-    "request.opened": "approval.requested",
-    "request.voted": "approval.voted",
-    "request.approved": "approval.approved",
-    "request.denied": "approval.denied",
-    "request.expired": "approval.expired",
-    "request.cancelled": "approval.cancelled",
-    "request.undone": "approval.undone",
-    "request.reopened": "approval.reopened",
-    "request.used": "decision.made",
-    "call.completed": "execution.completed",
-}
-"""What of history is told of one approval, and how this API calls it."""
 
 
 async def listing(asked: Asked) -> Response:
@@ -112,12 +101,12 @@ async def show(asked: Asked) -> Response:
 
 async def _history(asked: Asked, request: ApprovalRequest) -> list[JsonObject]:
     found = await asked.services.gate.store.events(wanted=AuditFilter(request=request.id))
-    told = [(event, _body(event)) for event in found if event.kind in EVENTS]
+    told = [(event, _body(event)) for event in found if event.kind in EVENTS or event.kind == COMPLETED]
     names = await names_of(asked.services, {_actor(body) for _, body in told} - {""})
     return [
         {
             "id": event.id,
-            "event_type": EVENTS[event.kind],
+            "event_type": word_of(event),
             "actor": names.get(_actor(body)),
             "comment": body.get("note"),
             "created_at": iso(event.at),
@@ -166,7 +155,7 @@ async def _decide(asked: Asked, *, approve: bool, note: str) -> Response:
 HISTORY = schemas.record(
     {
         "id": schemas.TEXT,
-        "event_type": {"type": "string", "enum": list(EVENTS.values())},
+        "event_type": {"type": "string", "enum": sorted({*EVENTS.values(), COMPLETED_WELL, COMPLETED_BADLY})},
         "actor": schemas.TEXT_OR_NULL,
         "comment": schemas.TEXT_OR_NULL,
         "created_at": schemas.TIME,

@@ -38,7 +38,7 @@ class Opinion:
     makes the opinion to say so. `kind` and `policy_id` name it (`policy`, `nlp`), `risk` is low, medium, high
     or critical. Of an ask: `life_ms` is how long the question may be open, `quorum` how many different people
     must say yes, out of `reviewers` unless that is empty. `digest` stands for the policy's text: an approval
-    is not good for another one.
+    is not good for another one. `text` is that text, without secrets: it is kept for proof where it is given.
     """
 
     effect: Effect | None
@@ -51,3 +51,4 @@ class Opinion:
     quorum: int = 1
     reviewers: frozenset[str] = frozenset()
     digest: str = ""
+    text: str = ""

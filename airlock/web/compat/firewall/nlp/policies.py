@@ -101,6 +101,7 @@ def _opinion(policy: Record, said: Judgement) -> Opinion:
         reason=_reason(body, said, effect),
         risk=gravity(said.score),
         digest=digest(body),
+        text=_text(body),
     )
 
 
@@ -121,7 +122,12 @@ def gravity(score: float | None) -> str:
 
 def digest(policy: Mapping[str, Any]) -> str:
     """Stands for how a policy judges."""
-    return hashlib.sha256(encode({name: policy[name] for name in _MEANING})).hexdigest()
+    return hashlib.sha256(_text(policy).encode()).hexdigest()
+
+
+def _text(policy: Mapping[str, Any]) -> str:
+    """All that a judgement depends on."""
+    return encode({name: policy[name] for name in _MEANING}).decode()
 
 
 def fields(services: Services, body: Mapping[str, Any]) -> JsonObject:
