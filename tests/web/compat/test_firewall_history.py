@@ -237,6 +237,26 @@ def test_the_stored_policies_that_were_consulted_are_in_the_pack(tmp_path: Path)
         }  # fmt: skip
 
 
+REGO = "package firewall\n\ndefault allow = false\n\nallow { input.action.params.amount < 100 }\n"
+
+
+def test_a_rego_policy_is_in_the_pack_as_it_was_when_it_decided(tmp_path: Path) -> None:
+    with open_firewall(tmp_path) as wall:
+        wall.key("auditor", frozenset({Scope.AUDIT_READ}))
+        body = {"name": "limit", "content": REGO, "priority": 1}
+        made = wall.ask("POST", "/admin/policies", body, by="admin")
+        assert made.status == 201, made.body
+        action = wall.submit("pay", tool="shop", params={"amount": 500})
+        assert action["status"] == "denied"
+        changed = {"content": REGO.replace("100", "1000")}
+        assert wall.ask("PATCH", f"/admin/policies/{made.json()['id']}", changed, by="admin").status == 200
+        pack = pack_of(wall, action["id"])
+        assert pack["consulted"][0]["text"] == REGO
+        assert pack["decisions"][0]["rule"] == f"firewall:{made.json()['id']}"
+        public = Signer.of(bytes.fromhex(wall.gateway.gate.vouch("proof ed25519"))).public.hex()
+        assert check(pack, [public]).sound
+
+
 def test_every_name_that_is_told_can_be_asked_for(lived: tuple[Firewall, dict[str, str], Path]) -> None:
     wall, _, _ = lived
     for name in {*NAMES, *names(events(wall))}:

@@ -101,4 +101,5 @@ def _opinion(policy: Record, judged: Judged, people: frozenset[str]) -> Opinion:
         quorum=what.quorum,
         reviewers=what.reviewers,
         digest=Text(text=policy.body["content"]).digest,
+        text=policy.body["content"],
     )
