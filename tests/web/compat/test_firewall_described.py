@@ -38,7 +38,9 @@ def known(wall: Firewall) -> dict[str, list[str]]:
     asked = [wall.submit(f"op{number}") for number in range(30)]
     actions = [wall.submit("read", tool="database", by="bound")["id"] for _ in range(4)]
     rego = {"name": "p", "content": 'package a\nallow { input.action.tool == "t" }', "enabled": False}
-    policies = [wall.ask("POST", "/admin/policies", rego, by="admin").json()["id"] for _ in range(12)]
+    policies = [
+        wall.ask("POST", "/admin/policies", rego, by="admin").json().get("id", "x") for _ in range(12)
+    ]
     return {
         "policies": policies,
         "approvals": [one["approval"]["id"] for one in asked],

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airlock.errors import UsageError
 from airlock.web.compat.firewall.rego.engine import MOST_WAITING, Engine, Judged, NoEngine, Text
@@ -36,6 +40,46 @@ decision := {"decision": "allow", "risk_level": "low"} if input.action.tool == "
 """
 HOG = NEW + 'allow if count(sprintf("%1000000000d", [input.action.params.amount])) > 1\n'
 ENDLESS = OLD + "f(x) = y { y := f(x) }\nallow { f(input.action.tool) }\n"
+PARENT = """
+import asyncio, os, signal, sys
+from airlock.web.compat.firewall.rego.engine import Engine, Text
+async def main():
+    engine = Engine(seconds=50)
+    await engine.judge([Text(text="package a\\nallow { true }")], {})
+    print(engine.pid, flush=True)
+    %s
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+PARENT_GONE = PARENT % ""
+PARENT_GONE_WHILE_IT_LOOPS = (
+    PARENT
+    % f"""
+    task = asyncio.create_task(engine.judge([Text(text={LOOP!r})], {GET!r}))
+    await asyncio.wait({{task}}, timeout=0.5)
+"""
+)
+PIECES = [
+    *("allow", "deny", "decision", "default", "if", "contains", "some", "in", "not", "every", "with", "as"),
+    *("import", "rego.v1", "input", "data", "package", "else", "true", "null", "1", "1e9", '"a"', "`b`"),
+    *("{", "}", "[", "]", "(", ")", ":=", "=", "==", "|", ",", ";", ":", ".", "\n", "#", "_", "x", "count"),
+]
+
+pytest.importorskip("regorus", reason="there is no wheel of the engine for this machine")
+
+
+def until_gone(pid: int) -> None:
+    """Wait, not for ever, until there is no such process."""
+    waiting = threading.Event()
+    for _ in range(1_000):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{pid}/stat").exists() and ") Z " in Path(f"/proc/{pid}/stat").read_text():
+            return
+        waiting.wait(0.02)
+    raise AssertionError("it is still there")
 
 
 @asynccontextmanager
@@ -57,10 +101,10 @@ def within(work: Callable[[Engine], Awaitable[T]], **more: Any) -> T:
     return asyncio.run(whole())
 
 
-def outputs(text: str, given: Any = GET) -> dict[str, Any]:
+def outputs(text: str, seen: Any = GET) -> dict[str, Any]:
     async def work(engine: Engine) -> Judged:
         await engine.read(Text(text=text))
-        return (await engine.judge([Text(text=text)], given))[0]
+        return (await engine.judge([Text(text=text)], seen))[0]
 
     judged = within(work)
     assert judged.outputs is not None, judged.cause
@@ -248,15 +292,15 @@ def test_nothing_of_one_evaluation_is_left_for_the_next() -> None:
     async def work(engine: Engine) -> list[Any]:
         text = Text(text=OLD + "allow { input.a == 1 }\ndeny { to_number(input.b) == 1 }\n")
         found = []
-        for given in ({"a": 1}, {"a": 2}, {"a": 1, "b": "x"}, {"a": 1}, {}):
-            found += [one.outputs for one in await engine.judge([text], given)]
+        for seen in ({"a": 1}, {"a": 2}, {"a": 1, "b": "x"}, {"a": 1}, {}):
+            found += [one.outputs for one in await engine.judge([text], seen)]
         return found
 
     assert within(work) == [{"allow": True}, {}, None, {"allow": True}, {}]
 
 
 @pytest.mark.parametrize(
-    "given",
+    "seen",
     [
         {"a": 9007199254740993},
         {"a": 12345678901234567890},
@@ -267,8 +311,8 @@ def test_nothing_of_one_evaluation_is_left_for_the_next() -> None:
     ],
     ids=str,
 )
-def test_odd_values_arrive_as_they_are(given: Any) -> None:
-    assert outputs(NEW + "deny contains input\n", given) == {"deny": [given]}
+def test_odd_values_arrive_as_they_are(seen: Any) -> None:
+    assert outputs(NEW + "deny contains input\n", seen) == {"deny": [seen]}
 
 
 def test_numbers_beyond_a_double_are_told_apart() -> None:
@@ -287,7 +331,6 @@ def test_an_input_that_nests_too_deeply_is_an_error() -> None:
     assert within(work).outputs is None
 
 
-MISSING = "import sys; sys.stdout.buffer.write(b'\\0\\0\\0\\x10{\"missing\":true}')"
 ODD: list[tuple[str, str, str]] = [
     ("ends at once", "", "did not start"),
     ("says nothing sensible", "print('hello hello hello hello')", "did not start"),
@@ -300,14 +343,27 @@ ODD: list[tuple[str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("code", "told"), [pytest.param(*row[1:], id=row[0]) for row in ODD])
-def test_an_engine_that_is_none_evaluates_nothing(code: str, told: str) -> None:
+@pytest.mark.parametrize("code", [pytest.param(row[1], id=row[0]) for row in ODD])
+def test_an_engine_that_is_none_evaluates_nothing(code: str) -> None:
     async def work(engine: Engine) -> str:
         with pytest.raises(NoEngine) as caught:
             await engine.judge([Text(text="x")], {})
         return str(caught.value)
 
-    assert told in within(work, command=(sys.executable, "-c", code))
+    assert within(work, command=(sys.executable, "-c", code)) == "the Rego engine did not start"
+
+
+def test_without_the_library_nothing_is_evaluated_and_the_cure_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+
+    async def work(engine: Engine) -> str:
+        with pytest.raises(NoEngine) as caught:
+            await engine.read(Text(text="package a\nallow { true }"))
+        return str(caught.value)
+
+    assert "pip install 'airlock-gate[rego]'" in within(work)
 
 
 READY = (
@@ -423,3 +479,29 @@ def test_no_process_is_started_before_the_first_policy_and_none_is_left() -> Non
     pid = asyncio.run(whole())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("signs", [PARENT_GONE, PARENT_GONE_WHILE_IT_LOOPS], ids=["idle", "looping"])
+def test_the_process_ends_with_a_gateway_that_was_killed(signs: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", signs], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    until_gone(int(done.stdout))
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=30), st.booleans())
+def test_whatever_a_policy_is_it_is_read_or_refused(pieces: list[str], spaced: bool) -> None:
+    text = "package a\n" + (" " if spaced else "").join(pieces)
+
+    async def work(engine: Engine) -> None:
+        try:
+            found = await engine.read(Text(text=text))
+        except UsageError:
+            return
+        assert set(found.rules) & {"allow", "deny", "require_approval", "decision"}
+        (judged,) = await engine.judge([Text(text=text)], GET)
+        assert (judged.outputs is None) == bool(judged.cause)
+
+    within(work)

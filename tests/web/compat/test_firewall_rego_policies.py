@@ -12,6 +12,8 @@ from airlock.apikeys import Scope
 from tests.support.firewalls import Firewall, open_firewall
 from tests.support.gateways import SECRET, open_gateway
 
+pytest.importorskip("regorus", reason="there is no wheel of the engine for this machine")
+
 PATH = "/admin/policies"
 PAGE = {
     "name": "Block External APIs",

@@ -1,7 +1,8 @@
 """The program in which Rego is evaluated: questions on stdin, answers on stdout, each after its length.
 
-It is run by its path, not imported, so that it loads nothing of Airlock. Before it reads the first question
-it gives up what no evaluation needs: it can open no file and no socket, and grow only so far.
+It is run by its path, and loads the standard library and the engine, which lies in the folder of its one
+argument. Before it reads the first question it gives up what no evaluation needs: it can open no file and no
+socket, and grow only so far.
 A question is an object with `do`:
 
 `read`    `text` of a policy. The answer: `version`, `package`, `rules`; or `wrong` with `line` and `cause`.
@@ -25,13 +26,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-try:
-    import regorus
-except ImportError:
-    INSTALLED = False
-else:
-    INSTALLED = True
-
 OUTPUTS = ("deny", "require_approval", "allow", "decision", "reason", "risk_level", "approval_config")
 EFFECTIVE = OUTPUTS[:4]
 REFUSED = {
@@ -44,7 +38,7 @@ REFUSED = {
 KEYWORDS = frozenset({"if", "contains", "in", "every"})
 GROWTH = 256 << 20
 MOST_ANSWER = 256 << 10
-LAST_RESORT_S = 10.0
+LAST_RESORT_S = 3.0
 _SPOT = re.compile(r"--> [^\n]*?:(\d+):\d+\n")
 _CAUSE = re.compile(r"(?:^|\n)error: *([^\n]+)")
 _MISSING_IF = re.compile(r"`(if|contains)` keyword is required")
@@ -65,9 +59,6 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)  # whatever the engine prints is no answer
     os.close(nowhere)
-    if not INSTALLED:
-        write(answers, {"missing": True})
-        return
     shelf = Shelf()
     give_up(answers)
     write(answers, {"ready": True})
@@ -133,8 +124,7 @@ class Shelf:
     """Policies that were read before, by the digest of their text: each is parsed once."""
 
     def __init__(self) -> None:
-        engine = regorus.Engine()
-        engine.add_policy("names", "package names\nimport rego.v1\nfound := opa.runtime().builtins")
+        engine = engine_with("package names\nfound := opa.runtime().builtins", old=False)
         self._builtins = {*value_of(engine, "data.names.found"), "print"} - set(REFUSED)
         self._read: dict[str, Policy | Wrong] = {}
 
@@ -223,6 +213,8 @@ def parsed(text: str) -> tuple[Any, int]:
 
 def engine_with(text: str, *, old: bool) -> Any:
     """An engine that has read one policy; Wrong when it cannot be read."""
+    import regorus
+
     engine = regorus.Engine()
     engine.set_rego_v0(old)
     engine.set_gather_prints(True)
@@ -315,5 +307,6 @@ def line_of(node: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
+    sys.path.append(sys.argv[1])
     sys.setrecursionlimit(10_000)
     main()

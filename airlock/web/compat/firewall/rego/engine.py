@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib.util
 import logging
 import struct
 import sys
@@ -18,14 +19,17 @@ from airlock.errors import AirlockError, UsageError, WireError
 
 log = logging.getLogger("airlock.rego")
 
-COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("child.py")))
+CHILD = Path(__file__).with_name("child.py")
+LIBRARY = "regorus"
 START_S = 10.0
 ANSWER_S = 1.0
 TURN_S = 5.0
 MOST_WAITING = 64
 MOST_KNOWN = 1_000
 MOST_ANSWER = 1 << 20
-MISSING = "the Rego engine is not installed: `pip install 'airlock-gate[rego]'`"
+MISSING = (
+    "`regorus` is not installed: `pip install 'airlock-gate[rego]'`, or a build of it where that has none"
+)
 KILLED = "it ended the engine: it needs too much memory, or nests or calls itself too deeply"
 
 
@@ -68,7 +72,7 @@ class Judged:
 class Engine:
     """One process, asked by one at a time. Who waits too long, or comes when too many wait, is refused."""
 
-    def __init__(self, command: Sequence[str] = COMMAND, *, seconds: float = ANSWER_S) -> None:
+    def __init__(self, command: Sequence[str] = (), *, seconds: float = ANSWER_S) -> None:
         self._command = command
         self._seconds = seconds
         self._turn = asyncio.Lock()
@@ -104,7 +108,13 @@ class Engine:
         return [*found, *[Judged(cause="not evaluated, since another policy ended the engine")] * rest]
 
     async def close(self) -> None:
-        """End the process."""
+        """End the process, after an evaluation that is under way."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds), self._turn:
+                await self._end()
+        await self._end()
+
+    async def _end(self) -> None:
         process, self._process = self._process, None
         self._known.clear()
         if process is None:
@@ -158,13 +168,13 @@ class Engine:
         finally:
             if len(answers) < count:  # whoever was cancelled may have left half an answer, too
                 log.warning("rego: the engine was ended: %s", broken)
-                await self.close()
+                await self._end()
         return answers, broken
 
     async def _running(self) -> asyncio.subprocess.Process:
         """The process, started if there is none; a new one when this one holds enough policies."""
         if len(self._known) > MOST_KNOWN or (self._process and self._process.returncode is not None):
-            await self.close()
+            await self._end()
         if self._process is None:
             await self._start()
         if self._process is None:
@@ -175,7 +185,7 @@ class Engine:
         """A process with nothing of ours: no environment, no folder, no terminal."""
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command,
+                *(self._command or command()),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
@@ -184,13 +194,20 @@ class Engine:
                 start_new_session=True,
             )
             async with asyncio.timeout(START_S):
-                hello = await _read(self._process)
+                ready = await _read(self._process) == {"ready": True}
         except (OSError, asyncio.IncompleteReadError, WireError, TimeoutError):
-            await self.close()
-            raise NoEngine("the Rego engine did not start") from None
-        if hello != {"ready": True}:
-            await self.close()
-            raise NoEngine(MISSING)
+            ready = False
+        if not ready:
+            await self._end()
+            raise NoEngine("the Rego engine did not start")
+
+
+def command() -> tuple[str, ...]:
+    """How the process is started: Python with its standard library, and the folder that the engine is in."""
+    found = importlib.util.find_spec(LIBRARY)
+    if found is None or found.origin is None:
+        raise NoEngine(MISSING)
+    return (sys.executable, "-I", "-S", str(CHILD), str(Path(found.origin).parents[1]))
 
 
 async def _write(process: asyncio.subprocess.Process, question: Mapping[str, Any]) -> None:

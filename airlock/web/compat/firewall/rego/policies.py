@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from airlock.web.compat.stored import kept
 
 if TYPE_CHECKING:
     from airlock.web.services import Services
+
+log = logging.getLogger("airlock.rego")
 
 KIND = "policy"
 PREFIX = "pol"
@@ -46,6 +49,7 @@ async def judge(services: Services, policies: list[Record], given: Mapping[str, 
     try:
         return await engine_of(services).judge(texts, given)
     except NoEngine as error:
+        log.warning("rego: every policy denies: %s", error)
         return [Judged(cause=str(error))] * len(policies)
 
 
