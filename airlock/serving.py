@@ -58,7 +58,12 @@ LATER = (
 )
 """What an `airlock stdio` may still need after its first answer; a test holds it against the sources."""
 
-LATER_FOR_URLS = ("airlock.proxy.upstream_http", "airlock.proxy.http_frames")
+LATER_FOR_URLS = (
+    "airlock.proxy.upstream_http",
+    "airlock.proxy.upstream_sse",
+    "airlock.proxy.http_client",
+    "airlock.proxy.http_frames",
+)
 LATER_FOR_LOGINS = ("airlock.proxy.oauth", "airlock.proxy.oauth_guard", "airlock.proxy.tokens")
 LATER_FOR_HOOKS = (
     "airlock.hooks.calls",

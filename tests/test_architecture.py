@@ -31,6 +31,8 @@ LIBRARIES = {
     "mcp_types": {"proxy"},
     "httpx2": {"proxy", "web"},
     "phonenumbers": {"web"},
+    "aiohttp": {"proxy"},
+    "yarl": {"proxy"},
     "anyio": {"proxy", "web"},
     "starlette": {"web"},
     "h11": {"fetching"},

@@ -62,4 +62,10 @@ def _http(provider: ProviderConfig, limit: int) -> Callable[[], Transport]:
     return lambda: HttpTransport(provider, limit=limit)
 
 
-_DIALS: Final = {"builtin": _builtin, "stdio": _stdio, "http": _http, "sse": _http}
+def _sse(provider: ProviderConfig, limit: int) -> Callable[[], Transport]:
+    from airlock.proxy.upstream_sse import SseTransport
+
+    return lambda: SseTransport(provider, limit=limit)
+
+
+_DIALS: Final = {"builtin": _builtin, "stdio": _stdio, "http": _http, "sse": _sse}

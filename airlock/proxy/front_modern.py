@@ -56,15 +56,6 @@ MAX_KIND: Final = 65_536
 
 IDLE_SECONDS: Final = 900.0
 
-NAMES: Final = {
-    "tools/call": "name",
-    "prompts/get": "name",
-    "resources/read": "uri",
-    "tasks/get": "taskId",
-    "tasks/update": "taskId",
-    "tasks/cancel": "taskId",
-}
-
 _STATUS: Final = {
     METHOD_NOT_FOUND: 404,
     PARSE_ERROR: 400,
@@ -339,7 +330,7 @@ def _mismatched(scope: Scope, frame: JsonObject, version: str) -> str:
         return "MCP-Protocol-Version"
     if header(scope, b"mcp-method") != frame["method"]:
         return "Mcp-Method"
-    key = NAMES.get(frame["method"])
+    key = mirrors.NAMES.get(frame["method"])
     wanted = frame["params"].get(key) if key is not None else None
     if not isinstance(wanted, str):
         return ""

@@ -18,6 +18,16 @@ KEY: Final = "x-mcp-header"
 PREFIX: Final = "mcp-param-"
 MAX_DEPTH: Final = 32
 
+NAMES: Final = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
+"""Which member of the params is repeated in `Mcp-Name`."""
+
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _DECIMAL: Final = re.compile(r"-?[0-9]+(\.0+)?")
 _TYPES: Final = frozenset({"string", "integer", "boolean"})
@@ -87,6 +97,14 @@ def _words(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, (str, int, float)) else None
+
+
+def encoded(value: str) -> str:
+    """A value as a header can carry it: wrapped where a header would change it."""
+    plain = value.isascii() and value.isprintable() and value == value.strip()
+    if plain and not (value.startswith("=?base64?") and value.endswith("?=")):
+        return value
+    return f"=?base64?{base64.b64encode(value.encode()).decode()}?="
 
 
 def decoded(value: str) -> str | None:

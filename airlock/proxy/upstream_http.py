@@ -1,95 +1,99 @@
-"""An MCP server behind a URL: Streamable HTTP or the older SSE transport, through the SDK's transports.
+"""An MCP server over Streamable HTTP, in both eras: each message is a POST, answered by JSON or by a stream.
 
-The SDK is loaded in a thread when the first such upstream starts: it costs more than everything else
-together. Its cancel scopes must be entered and left in one task, so each connection has an owner task.
+In the legacy era there may be a session, a stream for what belongs to no request, and streams that a server
+ends early and means to continue on another connection (specification, 2025-11-25, transports). In the modern
+era each request stands alone, and is given up by hanging up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
-from functools import partial
+from collections import deque
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import SplitResult, urlsplit
 
 from airlock.canonical import encode
 from airlock.config import ProviderConfig
-from airlock.errors import AirlockError, UpstreamError, WireError
+from airlock.errors import AirlockError, WireError
 from airlock.loading import load
 from airlock.model import JsonObject
 from airlock.proxy.connect import Agreement
 from airlock.proxy.eras import MODERN_VERSIONS, VERSION
+from airlock.proxy.event_stream import TooLong
+from airlock.proxy.http_streams import Place, Reading, Streams
+from airlock.proxy.mirrors import KEY, NAMES, encoded
 from airlock.proxy.transport import Sink
-from airlock.proxy.wire import LINE_LIMIT, Id
+from airlock.proxy.wire import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    LINE_LIMIT,
+    METHOD_NOT_FOUND,
+    FrameError,
+    Id,
+    decode,
+    error_frame,
+)
 
 if TYPE_CHECKING:
-    import httpx2
-    from mcp.client._transport import TransportStreams
-    from mcp.shared.message import SessionMessage
+    from aiohttp import ClientResponse
 
-CONNECT_SECONDS: Final = 30.0
-SETTLE_SECONDS: Final = 0.05
-"""How long after the end of its stream an answer may still be on its way through the SDK."""
+    from airlock.proxy.http_client import HttpClient
+    from airlock.proxy.oauth import Keeper
 
+CLOSED: Final = -32000
 GOODBYE_SECONDS: Final = 3.0
-STAND_INS: Final = ("Server returned an error response", "Not Found")
-"""What the SDK's transport says when an HTTP status came without a JSON-RPC error."""
 
-MODULES: Final = ("httpx2", "mcp.client.sse", "mcp.client.streamable_http", "airlock.proxy.http_frames")
+MODULES: Final = ("airlock.proxy.http_client",)
+MIRRORING: Final = ("airlock.proxy.http_frames",)
+LOGIN: Final = ("airlock.proxy.oauth",)
 
 
 class HttpTransport:
-    """One connection. Only the headers of the config are sent, never anything of the client's."""
+    """One connection, which is as many HTTP connections as there are open requests."""
 
+    legacy_only = False
     pid: int | None = None
     tail: tuple[str, ...] = ()
 
     def __init__(self, provider: ProviderConfig, *, limit: int = LINE_LIMIT) -> None:
-        self.legacy_only = provider.type == "sse"
         self._provider = provider
-        self._limit = limit
+        self.limit = limit
         self._log = logging.getLogger(f"airlock.upstream.{provider.name}")
         self._sink: Sink
-        self._version: str | None = None
-        self._outgoing: asyncio.Queue[JsonObject] = asyncio.Queue()
+        self._client: HttpClient
+        self._streams: Streams
+        self._opened = False
+        self._over = False
+        self._version = ""
+        self._session = ""
+        self._queue: deque[JsonObject] = deque()
+        self._pump: asyncio.Task[None] | None = None
+        self._posts: dict[Id, tuple[asyncio.Task[None], bool]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._mirrors: dict[str, dict[tuple[str, ...], str]] = {}
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self._owner: asyncio.Task[None] | None = None
-        self._opened: asyncio.Future[None] | None = None
-        self._status = ""
-        self._session_over = False
-        self._asks_for_login = False
-        self._listings: set[Id] = set()
-        self._mirrors: dict[str, dict[tuple[str, ...], str]] = {}
-        self._auth: httpx2.Auth | None = None
 
     async def open(self, sink: Sink) -> None:
-        """Connect, as far as the transport connects before the first message."""
+        """Make ready; connections are made when there is something to send."""
         self._sink = sink
-        await asyncio.to_thread(_load)
-        if self._provider.oauth is not None:
-            self._auth = await self._login()
-        self._opened = asyncio.get_running_loop().create_future()
-        self._owner = asyncio.create_task(self._own(), name=f"http {self._provider.name}")
-        self._owner.add_done_callback(self._left)
-        await asyncio.shield(self._opened)
+        await asyncio.to_thread(load, MODULES)
+        from airlock.proxy.http_client import HttpClient
 
-    async def _login(self) -> httpx2.Auth:
+        keeper = await self._login() if self._provider.oauth is not None else None
+        self._client = HttpClient(self._provider, keeper, self._lose)
+        self._streams = Streams(self, self._client, self._log)
+        self._opened = True
+
+    async def _login(self) -> Keeper:
         """The login of this provider; UpstreamError with the command where a person must log in."""
-        await asyncio.to_thread(load, ("airlock.proxy.oauth",))
-        from airlock.proxy.oauth import Bearer, Keeper
+        await asyncio.to_thread(load, LOGIN)
+        from airlock.proxy.oauth import Keeper
 
         keeper = Keeper(self._provider)
         await keeper.current()
-        return Bearer(self._provider, keeper, self._lose)
-
-    def send(self, frame: JsonObject) -> None:
-        """Queue one frame; WireError when it cannot be written as JSON."""
-        encode(frame)
-        if frame.get("method") == "tools/list":
-            self._listings.add(frame["id"])
-        self._outgoing.put_nowait(frame)
+        return keeper
 
     def settled(self, agreement: Agreement) -> None:
         """From now on every message names the version."""
@@ -103,166 +107,281 @@ class HttpTransport:
             self._flowing.set()
 
     async def close(self) -> None:
-        """End the session at the server, if it answers in time."""
-        owner, self._owner = self._owner, None
-        for _ in range(2):
-            if owner is not None and not owner.done():
-                owner.cancel()
-                await asyncio.wait({owner}, timeout=GOODBYE_SECONDS)
-
-    # -- the owner task -----------------------------------------------------------------------
-
-    async def _own(self) -> None:
-        async with AsyncExitStack() as stack:
-            incoming, outgoing = await self._enter(stack)
-            if self._opened is not None and not self._opened.done():
-                self._opened.set_result(None)
-            writer = asyncio.create_task(self._write(outgoing))
-            stack.callback(writer.cancel)
-            async for item in incoming:
-                await self._flowing.wait()
-                if isinstance(item, Exception):
-                    self._log.warning("a message was refused: %s", item)
-                else:
-                    self._take(item)
-
-    async def _enter(self, stack: AsyncExitStack) -> TransportStreams:
-        url = self._provider.url
-        if self._provider.type == "sse":
-            from mcp.client.sse import sse_client
-
-            transport = sse_client(url, httpx_client_factory=self._client)
-            return await stack.enter_async_context(transport)
-        from mcp.client.streamable_http import streamable_http_client
-
-        client = await stack.enter_async_context(self._client())
-        streams = streamable_http_client(url, http_client=client, max_sse_event_size=self._limit)
-        return await stack.enter_async_context(streams)
-
-    def _client(self, headers: Any = None, timeout: Any = None, auth: Any = None) -> httpx2.AsyncClient:  # noqa: ARG002
-        """An HTTP client with the config's headers; proxies and certificates come from the environment.
-
-        What the SDK's SSE transport would set is passed over: its read limit ends an idle stream.
-        """
-        import httpx2
-
-        return httpx2.AsyncClient(
-            headers={name: secret.reveal() for name, secret in self._provider.headers.items()},
-            timeout=httpx2.Timeout(CONNECT_SECONDS, read=None),  # each request has our own time limit
-            event_hooks={"response": [self._responded]},
-            auth=self._auth,
-        )
-
-    async def _responded(self, response: httpx2.Response) -> None:
-        """Note what the transport does not tell, and bound what it would read without end."""
-        from airlock.proxy.http_frames import bounded, followed
-
-        bad = response.status_code >= 400
-        self._status = f"HTTP {response.status_code} {response.reason_phrase}".strip() if bad else ""
-        if response.status_code == 401 and "resource_metadata" in response.headers.get(
-            "www-authenticate", ""
-        ):
-            self._asks_for_login = True
-        if response.status_code == 404 and "mcp-session-id" in response.request.headers:
-            self._session_over = True
-        if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
-            response.stream = bounded(response.stream, self._limit)
-        elif response.request.method == "POST" and self._version not in MODERN_VERSIONS:
-            response.stream = followed(response.stream, partial(self._stream_ended, response.request))
-
-    def _stream_ended(self, request: httpx2.Request) -> None:
-        """The stream of a request is over: with its answer, or because the server wants to be asked later."""
-        from airlock.proxy.http_frames import request_id
-
-        ticket = request_id(request.content)
-        if ticket is not None:
-            asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._sink.paused, ticket)
-
-    async def _write(self, outgoing: Any) -> None:
-        from airlock.proxy.http_frames import to_session
-
-        while True:
-            frame = await self._outgoing.get()
-            await outgoing.send(to_session(frame, self._version_of(frame), self._mirrors))
-
-    def _version_of(self, frame: JsonObject) -> str | None:
-        """The version of a modern message stands in its envelope."""
-        meta = (frame.get("params") or {}).get("_meta")
-        if isinstance(meta, dict) and isinstance(meta.get(VERSION), str):
-            return str(meta[VERSION])
-        return self._version
-
-    def _take(self, item: SessionMessage) -> None:
-        from airlock.proxy.http_frames import learn_mirrors, to_frame
-
-        frame = to_frame(item)
-        try:
-            encode(frame)  # the SDK's parser takes NaN and infinities
-        except WireError as error:
-            if "method" not in frame and frame["id"] is not None:
-                self._sink.malformed(frame["id"], str(error))
+        """End the session at the server, if it answers in time, and hang up."""
+        if not self._opened:
             return
-        if "method" not in frame and frame["id"] in self._listings:
-            self._listings.discard(frame["id"])
-            if self._version in MODERN_VERSIONS:
-                learn_mirrors(frame, self._mirrors, self._log)
-        self._explain(frame)
-        self._sink.received(frame)
-        if self._session_over and "error" in frame:
+        self._opened = False
+        if self._session and not self._over:
+            try:
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await self._goodbye()
+            except TimeoutError:
+                self._log.debug("it did not answer to the end of the session")
+        self._over = True
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=GOODBYE_SECONDS)
+        await self._client.close()
+
+    async def _goodbye(self) -> None:
+        from airlock.proxy.http_client import Unreachable
+
+        try:
+            (await self._client.send("DELETE", self._headers(self._version))).release()
+        except (Unreachable, AirlockError) as error:
+            self._log.debug("the session could not be ended: %s", error)
+
+    # -- what goes out -------------------------------------------------------------------------------
+
+    def send(self, frame: JsonObject) -> None:
+        """Post one frame; WireError when it cannot be written as JSON.
+
+        Requests go side by side, all else one after the other, and nothing overtakes what was sent before.
+        """
+        data = encode(frame)
+        request = "id" in frame and "method" in frame
+        if frame.get("method") == "notifications/cancelled" and self._gave_up(frame):
+            return
+        if request and self._pump is None:
+            self._post(frame, data)
+            return
+        self._queue.append(frame)
+        if self._pump is None:
+            self._pump = self._spawn(self._drain())
+
+    async def _drain(self) -> None:
+        while self._queue:
+            frame = self._queue.popleft()
+            data = encode(frame)
+            if "id" in frame and "method" in frame:
+                self._post(frame, data)
+            else:
+                await self._tell(frame, data)
+        self._pump = None
+
+    def _gave_up(self, frame: JsonObject) -> bool:
+        """A cancellation: in the modern era it is made by hanging up, and nothing is sent."""
+        ticket = (frame.get("params") or {}).get("requestId")
+        post = self._posts.get(ticket) if ticket is not None else None
+        if post is None:
+            return self._version in MODERN_VERSIONS
+        task, modern = post
+        if modern:
+            task.cancel()
+        return modern
+
+    def _post(self, frame: JsonObject, data: bytes) -> None:
+        version = self._version_of(frame)
+        work = self._request(frame["id"], frame["method"], data, self._headers(version, frame))
+        self._posts[frame["id"]] = (self._spawn(work), version in MODERN_VERSIONS)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("a request failed", exc_info=error)
+            self._lose(f"an internal failure: {type(error).__name__}")
+
+    def _version_of(self, frame: JsonObject) -> str:
+        """The version of a modern message stands in its envelope; before the handshake there is none."""
+        if frame.get("method") == "initialize":
+            return ""
+        meta = (frame.get("params") or {}).get("_meta")
+        named = meta.get(VERSION) if isinstance(meta, dict) else None
+        return named if isinstance(named, str) else self._version
+
+    def _headers(self, version: str, frame: JsonObject | None = None) -> dict[str, str]:
+        headers = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+        if self._session:
+            headers["Mcp-Session-Id"] = self._session
+        if version:
+            headers["MCP-Protocol-Version"] = version
+        if frame is not None and version in MODERN_VERSIONS:
+            self._repeat(frame, headers)
+        return headers
+
+    def _repeat(self, frame: JsonObject, headers: dict[str, str]) -> None:
+        """What a modern request says a second time, in its headers."""
+        method, params = frame["method"], frame.get("params") or {}
+        headers["Mcp-Method"] = method
+        name = params.get(NAMES.get(method, ""))
+        if isinstance(name, str):
+            headers["Mcp-Name"] = encoded(name)
+            if method == "tools/call" and name in self._mirrors:
+                from airlock.proxy.http_frames import mcp_param_headers
+
+                headers.update(mcp_param_headers(self._mirrors[name], params.get("arguments") or {}))
+
+    def stream_headers(self) -> dict[str, str]:
+        """What a GET for a stream says."""
+        return self._headers(self._version) | {"Accept": "text/event-stream"}
+
+    def refuse(self, ticket: Id, problem: str) -> None:
+        """The answer to this request cannot be accepted."""
+        if not self._over:
+            self._sink.malformed(ticket, problem)
+
+    # -- requests and their answers ------------------------------------------------------------------
+
+    async def _request(self, ticket: Id, method: str, data: bytes, headers: dict[str, str]) -> None:
+        from airlock.proxy.http_client import Unreachable
+
+        try:
+            response = await self._client.send("POST", headers, data)
+            try:
+                await self._answer(ticket, method, response)
+            finally:
+                response.release()
+        except Unreachable as error:
+            self._lose(str(error))
+        except TooLong as error:
+            self._fail(ticket, CLOSED, str(error))
+        except AirlockError as error:
+            self._fail(ticket, INTERNAL_ERROR, str(error))
+        finally:
+            self._posts.pop(ticket, None)
+
+    async def _answer(self, ticket: Id, method: str, response: ClientResponse) -> None:
+        if response.status >= 300 or response.status == 202:
+            await self._refused(ticket, response)
+            return
+        if method == "initialize":
+            self._session = response.headers.get("Mcp-Session-Id", "")
+        kind = response.headers.get("Content-Type", "").lower()
+        if kind.startswith("application/json"):
+            from airlock.proxy.http_client import whole
+
+            await self._plain(ticket, method, await whole(response, self.limit))
+        elif kind.startswith("text/event-stream"):
+            await self._stream(ticket, method, response)
+        else:
+            self._fail(ticket, INVALID_REQUEST, f"its answer is `{kind[:60]}`, neither JSON nor a stream")
+
+    async def _plain(self, ticket: Id, method: str, data: bytes) -> None:
+        try:
+            frame = decode(data)
+        except FrameError as error:
+            self.refuse(ticket, str(error))
+            return
+        if "method" in frame:
+            self.refuse(ticket, "its answer is a request of its own")
+            return
+        await self._take(ticket, method, frame, data)
+
+    async def _take(self, ticket: Id, method: str, frame: JsonObject, data: bytes) -> None:
+        """The answer to this request, whatever id it bears."""
+        frame["id"] = ticket
+        if method == "initialize":
+            self._learn_version(frame)
+        elif method == "tools/list" and self._version in MODERN_VERSIONS:
+            await self._learn_mirrors(frame, data)
+        await self.hand_on(frame)
+
+    def _learn_version(self, frame: JsonObject) -> None:
+        result = frame.get("result")
+        version = result.get("protocolVersion") if isinstance(result, dict) else None
+        self._version = version if isinstance(version, str) and version.isprintable() else ""
+
+    async def _learn_mirrors(self, frame: JsonObject, data: bytes) -> None:
+        """Note which arguments are repeated in headers. The SDK knows the rules, and is slow to load."""
+        self._mirrors.clear()
+        if KEY.encode() in data or b"\\u" in data:
+            await asyncio.to_thread(load, MIRRORING)
+            from airlock.proxy.http_frames import learn_mirrors
+
+            learn_mirrors(frame, self._mirrors, self._log)
+
+    async def hand_on(self, frame: JsonObject) -> None:
+        """A message of the server, once we may read."""
+        if not self._flowing.is_set():
+            await self._flowing.wait()
+        if not self._over:
+            self._sink.received(frame)
+
+    async def _refused(self, ticket: Id, response: ClientResponse) -> None:
+        """An answer with a status that means no: the server's own error where it sent one."""
+        said = await self._error_in(response)
+        gone = response.status == 404 and bool(self._session)
+        if said is not None:
+            await self.hand_on({"jsonrpc": "2.0", "id": ticket, "error": said})
+        elif gone:
+            self._fail(ticket, INVALID_REQUEST, "the server ended the session")
+        else:
+            code = METHOD_NOT_FOUND if response.status == 404 else INTERNAL_ERROR
+            self._fail(ticket, code, self._words(response))
+        if gone:
             self._lose("the server ended the session")
 
-    def _explain(self, frame: JsonObject) -> None:
-        """The transport's stand-in for an HTTP error says nothing; the status does."""
-        error = frame.get("error")
-        if isinstance(error, dict) and self._status and error.get("message") in STAND_INS:
-            error["message"] = f"the server answered with {self._status}{self._cure()}"
+    async def _error_in(self, response: ClientResponse) -> JsonObject | None:
+        """The JSON-RPC error in the body of a refusal; None where there is none."""
+        from airlock.proxy.http_client import Unreachable, whole
 
-    def _left(self, owner: asyncio.Task[None]) -> None:
-        """The owner task ended: by `close`, or because the connection did."""
-        failure = None if owner.cancelled() else owner.exception()
-        reason = self._why(failure) if failure else "the server closed the connection"
-        if self._opened is not None and not self._opened.done():
-            self._opened.set_exception(UpstreamError(reason))
-        elif self._owner is not None:
-            self._lose(reason)
+        if response.status < 400 or "json" not in response.headers.get("Content-Type", "").lower():
+            return None
+        try:
+            frame = decode(await whole(response, self.limit))
+        except (WireError, TooLong, Unreachable):
+            return None
+        found = frame.get("error")
+        return found if isinstance(found, dict) else None
+
+    def _words(self, response: ClientResponse) -> str:
+        from airlock.proxy.http_client import refusal
+
+        return refusal(self._provider, response)
+
+    def _fail(self, ticket: Id, code: int, message: str) -> None:
+        if not self._over:
+            self._sink.received(error_frame(ticket, code, message))
 
     def _lose(self, reason: str) -> None:
-        self._sink.lost(reason)
+        if not self._over:
+            self._over = True
+            self._sink.lost(reason)
 
-    def _why(self, failure: BaseException) -> str:
-        while isinstance(failure, BaseExceptionGroup):
-            failure = failure.exceptions[0]
-        text = str(failure) or type(failure).__name__
-        if isinstance(failure, AirlockError):
-            return text
-        place = urlsplit(self._provider.url)
-        if self._status and "HTTPStatus" in type(failure).__name__:
-            return f"{place.netloc} answered with {self._status}{self._cure()}"
-        cure = ""
-        if "CERTIFICATE_VERIFY_FAILED" in text:
-            cure = "; name the certificate of its issuer in SSL_CERT_FILE"
-        return f"cannot talk to {place.scheme}://{place.hostname}:{_port(place)}: {text}{cure}"
+    async def _stream(self, ticket: Id, method: str, response: ClientResponse) -> None:
+        """The stream of a request until its answer; taken up again where a server ended it before."""
 
-    def _cure(self) -> str:
-        if self._status.startswith(("HTTP 401", "HTTP 403")):
-            name, oauth = self._provider.name, self._provider.oauth
-            if oauth is not None and not oauth.token_url:
-                return f": run `airlock login {name}`"
-            if oauth is not None:
-                return ": check its `client_credentials`"
-            if self._asks_for_login:
-                return f": set `oauth: true` for this provider and run `airlock login {name}`"
-            return ": check the `headers` of this provider"
-        if self._status.startswith(("HTTP 404", "HTTP 405")):
-            return ": check its `url`"
-        return ""
+        async def answered(frame: JsonObject, data: bytes) -> None:
+            await self._take(ticket, method, frame, data)
 
+        reading, place = Reading(ticket, answered), Place()
+        if await self._streams.follow(response, place, reading):
+            return
+        if place.last is not None and self._version not in MODERN_VERSIONS:
+            if not place.broken:
+                self._sink.paused(ticket)
+            if await self._streams.resume(place, reading):
+                return
+        self._fail(ticket, CLOSED, "the stream of its answer ended without the answer")
 
-def _port(place: SplitResult) -> int:
-    return place.port or (443 if place.scheme == "https" else 80)
+    # -- all else ------------------------------------------------------------------------------------
 
+    async def _tell(self, frame: JsonObject, data: bytes) -> None:
+        """A notification, or an answer to a request of the server."""
+        from airlock.proxy.http_client import Unreachable
 
-def _load() -> None:
-    load(MODULES)
-    for name in ("mcp", "httpx2", "httpcore2"):  # at lower levels they write session ids and URLs
-        logging.getLogger(name).setLevel(logging.WARNING)
+        try:
+            response = await self._client.send("POST", self._headers(self._version), data)
+            response.release()
+        except (Unreachable, AirlockError) as error:
+            self._lose(str(error))
+            return
+        if response.status >= 300:
+            self._log.debug("it refused a message: %s", response.status)
+        if frame.get("method") == "notifications/initialized" and self._session:
+            self._spawn(self._streams.listen())
+        elif frame.get("method") == "notifications/cancelled":
+            self._hang_up((frame.get("params") or {}).get("requestId"))
+
+    def _hang_up(self, ticket: Any) -> None:
+        """A legacy request was given up, and the server knows: nobody reads its answer any more."""
+        post = self._posts.get(ticket)
+        if post is not None:
+            post[0].cancel()

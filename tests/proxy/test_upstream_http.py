@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gzip
 import ipaddress
 import json
 import os
@@ -226,6 +227,129 @@ def legacy_hello(frame: dict[str, Any]) -> tuple[str, bytes]:
     return "application/json", json.dumps(
         {"jsonrpc": "2.0", "id": frame.get("id"), "result": result}
     ).encode()
+
+
+@asynccontextmanager
+async def kept_server(
+    answer: Callable[[bytes, dict[str, Any]], bytes | None],
+) -> AsyncIterator[tuple[int, list[bytes], list[asyncio.StreamReader]]]:
+    """A server that keeps its connections; what it says is whole HTTP. None means: never answer."""
+    heads: list[bytes] = []
+    connections: list[asyncio.StreamReader] = []
+    writers: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(reader)
+        writers.append(writer)
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                heads.append(head)
+                length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
+                body = await reader.readexactly(int(length[0].split(b":")[1])) if length else b""
+                said = answer(head, json.loads(body or b"{}"))
+                if said is not None:
+                    writer.write(said)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], heads, connections
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+        await server.wait_closed()
+
+
+def said(body: bytes, status: str = "200 OK", *more: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", "content-type: application/json", f"content-length: {len(body)}", *more]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def greeted(head: bytes, frame: dict[str, Any]) -> bytes:
+    if not head.startswith(b"POST") or "id" not in frame:
+        return said(b"", "202 Accepted" if head.startswith(b"POST") else "405 Method Not Allowed")
+    return said(legacy_hello(frame)[1])
+
+
+async def test_calls_one_after_the_other_share_a_connection() -> None:
+    async with (
+        kept_server(greeted) as (number, heads, connections),
+        running(provider(number)) as (upstream, _),
+    ):
+        for _ in range(20):
+            assert "result" in await request(upstream, "tools/call", {"name": "x"})
+        assert len(heads) >= 22
+        assert len(connections) <= 2
+
+
+async def test_a_modern_call_that_is_given_up_hangs_up_and_says_nothing() -> None:
+    asked = asyncio.Event()
+
+    def answer(head: bytes, frame: dict[str, Any]) -> bytes | None:
+        if frame["method"] == "tools/call":
+            asked.set()
+            return None
+        result = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {}}
+        return said(json.dumps({"jsonrpc": "2.0", "id": frame["id"], "result": result}).encode())
+
+    async with (
+        kept_server(answer) as (number, heads, connections),
+        running(provider(number), MODERN) as (upstream, _),
+        asyncio.timeout(20),
+    ):
+        ticket = upstream.request("tools/call", {"name": "x"}, lambda _: None)
+        await asked.wait()
+        count = len(heads)
+        upstream.cancel(ticket, "no more")
+        while not any(one.at_eof() for one in connections):
+            await asyncio.sleep(0.01)  # the other end of a connection tells nobody
+        assert len(heads) == count
+        assert upstream.state.phase == "ready"
+
+
+async def test_a_redirect_at_home_is_followed_with_everything_that_was_sent() -> None:
+    def answer(head: bytes, frame: dict[str, Any]) -> bytes:
+        if head.startswith(b"POST /mcp "):
+            return said(b"", "307 Temporary Redirect", "location: /mcp/")
+        return greeted(head, frame)
+
+    key = {"X-Key": Secret("v")}
+    async with (
+        kept_server(answer) as (number, heads, _),
+        running(provider(number, headers=key)) as (upstream, _),
+    ):
+        assert "result" in await request(upstream, "tools/call", {"name": "x"})
+        followed = [head for head in heads if head.startswith(b"POST /mcp/ ")]
+        assert followed
+        assert all(b"X-Key: v" in head for head in followed)
+
+
+async def test_passwords_of_the_machine_are_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password mine\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    async with kept_server(greeted) as (number, heads, _), running(provider(number)):
+        assert heads
+        assert not any(b"authorization" in head.lower() for head in heads)
+
+
+async def test_an_answer_that_unpacks_to_more_than_the_limit_fails_its_call() -> None:
+    bomb = gzip.compress(b'{"jsonrpc":"2.0","id":1,"result":{"a":"' + b"x" * 50_000_000 + b'"}}')
+
+    def answer(head: bytes, frame: dict[str, Any]) -> bytes:
+        if frame.get("method") != "tools/call":
+            return greeted(head, frame)
+        return said(bomb, "200 OK", "content-encoding: gzip")
+
+    async with (
+        kept_server(answer) as (number, _, _),
+        running(provider(number), limit=1_000_000) as (upstream, _listener),
+    ):
+        assert "longer than 1000000 bytes" in str(await request(upstream, "tools/call", {"name": "x"}))
+        assert upstream.state.phase == "ready"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,19 @@
+"""What a server's refusal means to the person who wrote the config."""
+
+from __future__ import annotations
+
+from airlock.config import ProviderConfig
+
+
+def cure(provider: ProviderConfig, status: int, *, asks_for_login: bool) -> str:
+    """What to do about an HTTP status; "" where nothing is known to help."""
+    name, oauth = provider.name, provider.oauth
+    if status in {401, 403}:
+        if oauth is not None and not oauth.token_url:
+            return f": run `airlock login {name}`"
+        if oauth is not None:
+            return ": check its `client_credentials`"
+        if asks_for_login:
+            return f": set `oauth: true` for this provider and run `airlock login {name}`"
+        return ": check the `headers` of this provider"
+    return ": check its `url`" if status in {404, 405} else ""
