@@ -266,12 +266,14 @@ def _in_words(part: str, told: JsonObject) -> str:
         action = told["action"]
         return f"{action['tool']} by {action['agent']}, {action['submitted_at']}"
     if part == "decisions":
-        return ", ".join(
-            f"{one['what']} ({one['rule'] or one['refusal'] or 'no rule'})" for one in told[part]
-        )
+        rows = told["decisions"]
+        return ", ".join(f"{one['effect'] or one['what']} ({one['rule'] or one['reason']})" for one in rows)
     if part == "approvals":
-        return (
-            ", ".join(f"{one['what']} by {one['by'] or 'nobody'}" for one in told[part]) or "nobody was asked"
-        )
+        return ", ".join(map(_answer, told["approvals"])) or "nobody was asked"
     outcome = told["outcome"]
     return "not known" if outcome is None else str(outcome["result"])
+
+
+def _answer(one: JsonObject) -> str:
+    note = f", “{one['note']}”" if one["note"] else ""
+    return f"{one['what']} by {one['by'] or 'nobody'}, {one['at']}{note}"

@@ -27,7 +27,7 @@ from airlock.ports import (
     Evidence,
     RequestFilter,
 )
-from airlock.store import evidence, history, keyring, reads, upkeep, writes
+from airlock.store import evidence, history, keyring, pages, reads, upkeep, writes
 from airlock.store.connect import Connections, open_all
 from airlock.store.failures import busy, telling, translated
 from airlock.store.group import Group, Member, Results
@@ -251,10 +251,6 @@ class SQLiteStore(RecordShelf):
         """Raw events with seq > `after`, oldest first."""
         return await self._read(lambda one: history.events(one, after, limit, wanted))
 
-    async def page(self, wanted: EventPage) -> tuple[list[AuditEvent], int]:
-        """One page of raw events, newest first, and how many there are in all."""
-        return await self._read(lambda one: history.page(one, wanted))
-
     async def key_by_digest(self, digest: str) -> ApiKey | None:
         """The key with this digest, revoked or not."""
         return await self._read(lambda one: keyring.by_digest(one, digest))
@@ -269,6 +265,11 @@ class SQLiteStore(RecordShelf):
         """Walk the chain and say whether it holds, against the head in `head`, else our own."""
         self._check_open()
         return await asyncio.to_thread(upkeep.check_chain, self.path, self._seal, head, self._busy)
+
+    async def page(self, wanted: EventPage) -> tuple[list[AuditEvent], int]:
+        """One page of raw events, newest first, and how many there are in all."""
+        self._check_open()
+        return await asyncio.to_thread(pages.page, self.path, wanted, self._busy)
 
     async def evidence(self, reference: str) -> Evidence | None:
         """What the chain holds of the call, question or event with this id; None when there is none."""

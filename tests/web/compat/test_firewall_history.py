@@ -188,6 +188,18 @@ def test_any_call_of_any_road_has_a_proof_pack(lived: tuple[Firewall, dict[str, 
         assert (answer.status, answer.json()["error"]) == (404, "NOT_FOUND")
 
 
+def test_a_shell_line_of_a_hook_has_one_with_its_parts(lived: tuple[Firewall, dict[str, str], Path]) -> None:
+    wall, _, _ = lived
+    asked = {
+        "hook_event_name": "PreToolUse", "session_id": "s", "cwd": "/", "tool_use_id": "t",
+        "tool_name": "Bash", "tool_input": {"command": "ls && rm -rf x"},
+    }  # fmt: skip
+    assert wall.gateway.post("/hook?agent=claude-code", asked).status == 200
+    row = wall.gateway.get("/audit?limit=1").json()[0]
+    action = pack_of(wall, row["id"])["action"]
+    assert (action["parts"], action["road"]) == (["bash/ls", "bash/rm"], "hook")
+
+
 def test_a_proof_pack_is_checked_by_the_command_without_the_gateway(
     lived: tuple[Firewall, dict[str, str], Path], tmp_path: Path
 ) -> None:
