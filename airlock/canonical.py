@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from json.encoder import encode_basestring
-from typing import Any, Never
+from typing import Any, Never, cast
 
 from airlock.errors import WireError
 
@@ -72,7 +72,13 @@ def parse(data: bytes | str) -> Any:
         text = data if isinstance(data, str) else data.decode("utf-8")
         # One character is found much faster than two: most texts are through after that.
         decoder = _exact_decoder if "-" in text and "-0" in text and _MINUS_ZERO.search(text) else _decoder
-        value = _value(decoder, text)
+        # `decoder.decode` without its search for blanks around a text that mostly has none.
+        try:
+            value, end = decoder.scan_once(text, 0)  # type: ignore[attr-defined]
+        except StopIteration:
+            value, end = None, -1
+        if end != len(text) and (end < 0 or text[end:].strip(" \t\r\n")):
+            value = decoder.decode(text)
         if len(text) > 2 * MAX_DEPTH and text.count("[") + text.count("{") > MAX_DEPTH:
             _check_depth(value)
         if ("\\" in text and "\\u" in text) or isinstance(data, str):
@@ -86,15 +92,6 @@ def parse(data: bytes | str) -> Any:
     except (ValueError, InvalidOperation) as error:
         raise WireError(f"not valid JSON: {error}", code=PARSE_ERROR) from None
     return value
-
-
-def _value(decoder: json.JSONDecoder, text: str) -> Any:
-    """What `decoder.decode` says, without its search for blanks around a text that mostly has none."""
-    try:
-        value, end = decoder.scan_once(text, 0)  # type: ignore[attr-defined]
-    except StopIteration:
-        return decoder.decode(text)
-    return value if end == len(text) or not text[end:].strip(" \t\r\n") else decoder.decode(text)
 
 
 def _check_depth(value: Any) -> None:
@@ -117,32 +114,41 @@ def _children(value: Any) -> Iterable[Any]:
 
 def _check_surrogates(value: Any) -> None:
     try:
-        _text_of(value).encode("utf-8")
+        "".join(_pieces(value, 0)).encode("utf-8")
     except UnicodeEncodeError:
         raise WireError("a string holds a lone surrogate", code=PARSE_ERROR) from None
 
 
-def _fast_encoder() -> Callable[[Any], str]:
+def _writer() -> Callable[[Any, int], Iterable[str]]:
     # JSONEncoder.encode makes a C encoder anew for each value; one that is kept saves a third of the time.
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
-        return _slow_encoder.encode
-    write = make(None, _slow_encoder.default, encode_basestring, None, ":", ",", False, False, False)
-
-    def encode_text(value: Any) -> str:
-        return "".join(write(value, 0))
-
-    return encode_text
+        return lambda value, _: _slow_encoder.encode(value)
+    return cast(
+        "Callable[[Any, int], Iterable[str]]",
+        make(None, _slow_encoder.default, encode_basestring, None, ":", ",", False, False, False),
+    )
 
 
-_text_of = _fast_encoder()
+_pieces = _writer()
+"""The pieces of a value's JSON text; the number is how deep it stands, which is 0."""
+
+_UNWRITABLE = (ValueError, UnicodeEncodeError, RecursionError, TypeError)
 
 
 def encode(value: Any) -> bytes:
     """Compact UTF-8 JSON, members in their order; WireError for what JSON cannot say."""
     try:
-        return _text_of(value).encode("utf-8")
-    except (ValueError, UnicodeEncodeError, RecursionError, TypeError) as error:
+        return "".join(_pieces(value, 0)).encode("utf-8")
+    except _UNWRITABLE as error:
+        raise WireError(f"cannot be written as JSON: {error}") from None
+
+
+def encode_text(value: Any) -> str:
+    """What `encode` writes, as text: for what is made into bytes later, where a lone surrogate is found."""
+    try:
+        return "".join(_pieces(value, 0))
+    except _UNWRITABLE as error:
         raise WireError(f"cannot be written as JSON: {error}") from None
 
 

@@ -33,7 +33,7 @@ from airlock.model import (
     Waiter,
 )
 from airlock.policy import Facts, Policy
-from airlock.ports import Change, Clock, MakeId, Notifier, Store
+from airlock.ports import Change, Clock, Draft, MakeId, Notifier, Store
 from airlock.queue.counter import Counter
 from airlock.queue.drafts import Scribe
 from airlock.queue.endings import ATTEMPTS, Endings
@@ -126,12 +126,13 @@ class Gate(Counter):
         """
         try:
             controls, facts = self._store.controls_now(), Facts(now=self._clock())
-            decisions = [None if controls.pauses else self._decide_now(call, facts) for call in calls]
-            drafts = [
-                self._scribe.decided(_kind_of(decision), call, decision)
-                for call, decision in zip(calls, decisions, strict=True)
-                if decision is not None
-            ]
+            decided: list[Decision | None] = []
+            drafts: list[Draft] = []
+            for call in calls:
+                decision = None if controls.pauses else self._decide_now(call, facts)
+                decided.append(decision)
+                if decision is not None:
+                    drafts.append(self._scribe.decided(_KINDS[decision.effect], call, decision))
             committed = bool(drafts) and self._store.record_all_now(drafts, controls.revision)
         except Exception:
             # The gate's outer edge for the fast path: `submit` meets the same failure, and tells of it.
@@ -141,7 +142,7 @@ class Gate(Counter):
             return [None] * len(calls)
         return [
             None if decision is None else self._verdict(call, decision)
-            for call, decision in zip(calls, decisions, strict=True)
+            for call, decision in zip(calls, decided, strict=True)
         ]
 
     def _decide_now(self, call: Call, facts: Facts) -> Decision | None:
@@ -346,8 +347,7 @@ class Gate(Counter):
             return False
 
 
-def _kind_of(decision: Decision) -> str:
-    return "call.allowed" if decision.effect is Effect.ALLOW else "call.denied"
+_KINDS = {Effect.ALLOW: "call.allowed", Effect.DENY: "call.denied"}
 
 
 def _refuse(call: Call, decision: Decision) -> Refuse:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from airlock.words import Effect as Effect
 from airlock.words import Kind as Kind
@@ -66,6 +66,9 @@ class Origin:
     tool_use_id: str = ""
 
 
+_NOWHERE = Origin()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """One of the things that a call does: a shell line has several. `tool` is a policy name."""
@@ -106,9 +109,10 @@ class Overlay:
     otherwise: Effect = Effect.ASK
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(NamedTuple):
     """What a principal wants: judged, and later run, with exactly these arguments.
+
+    A tuple, as `Proceed` is: one is made for every call, twice as fast as a frozen dataclass.
 
     `name` is the upstream's own name (a URI for resources); `endpoint` identifies the upstream's
     command or URL, so that an approval for one server never covers another of the same name.
@@ -116,14 +120,14 @@ class Call:
     """
 
     id: str
-    kind: Kind = Kind.TOOL
     principal: Principal
     provider: str
     name: str
+    kind: Kind = Kind.TOOL
     arguments: Mapping[str, Any] = NOTHING
     endpoint: str = ""
     parts: tuple[Part, ...] = ()
-    origin: Origin = field(default_factory=Origin)
+    origin: Origin = _NOWHERE
     once: str = ""
     overlay: Overlay | None = None
 
@@ -325,15 +329,14 @@ class Controls:
         return any(pause.agent in {"", agent} for pause in self.pauses)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proceed:
+class Proceed(NamedTuple):
     """The call may run, with exactly `call.arguments`. Only the gate makes one, its event being committed."""
 
     call: Call
     decision: Decision
+    started_at: int
     request_id: str = ""
     grant_id: str = ""
-    started_at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -194,10 +194,12 @@ def find(selection: Selection, frame: Frame, used: dict[str, int]) -> Findings:
     for group in selection.groups:
         numbers, trouble = group.ask(frame)
         holding += numbers
-        troubled += [(candidates[number], why) for number, why in trouble]
+        if trouble:
+            troubled += [(candidates[number], why) for number, why in trouble]
     if selection.groups:
         holding.sort()
-        troubled.sort(key=lambda hit: (-hit[0].rule.effect.strictness, hit[0].rule.id))
+        if troubled:
+            troubled.sort(key=lambda hit: (-hit[0].rule.effect.strictness, hit[0].rule.id))
     return findings
 
 

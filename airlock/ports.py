@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from airlock.model import ApprovalRequest, Controls, Grant, Pause, RateUse, Status, Vote, Waiter
 
@@ -18,23 +18,23 @@ MakeCode = Callable[[], str]
 """A new short code; the gate asks again when it is taken."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class Draft(NamedTuple):
     """An audit event before it has a place in the chain. Everything in it is already redacted.
 
     `kind` is past tense: `call.allowed`, `call.denied`, `call.completed`, `request.opened`,
     `request.approved`, `request.used` … `body` holds the rest as JSON values, or is the JSON text of that
-    object where whoever drafts it has the text already.
+    object where whoever drafts it has the text already. Made twice a call, and a tuple is made twice as
+    fast as a frozen dataclass.
     """
 
     id: str
     kind: str
     at: int
+    body: Mapping[str, Any] | str
     call_id: str = ""
     request_id: str = ""
     agent: str = ""
     tool: str = ""
-    body: Mapping[str, Any] | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

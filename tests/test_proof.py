@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +52,7 @@ async def lived(folder: Path) -> Proved:
             effect=Effect.ASK, rule="stored", consulted={"stored": texts.digest("allow = false")}
         )
         await texts.keep(gate.store, ["allow = false"], 1)  # type: ignore[arg-type]
-        asking = replace(call("demo/write_note", name="plan", password="hunter22"), overlay=overlay)
+        asking = call("demo/write_note", name="plan", password="hunter22")._replace(overlay=overlay)
         waiting = await gate.submit(asking, attend=False)
         assert isinstance(waiting, Wait)
         allowed = await gate.submit(call("demo/echo", text="somebody's own matter"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from airlock.model import NOTHING, Call
 
@@ -17,8 +17,7 @@ Holds: TypeAlias = "bool | str"
 UNRESOLVED: Final = "the real path is not known"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(NamedTuple):
     """What evaluation needs to know about the world: gathered before, so that evaluation stays pure.
 
     `rates` maps a scope to its uses within its window; `resolved` maps a lexical absolute path to the

@@ -20,6 +20,28 @@ _NOTHING: frozenset[str] = frozenset()
 _LIMITS = ("gt", "gte", "lt", "lte")
 
 
+@dataclass(slots=True)
+class Limits:
+    """The limits of one operator, sorted, and the rules that they belong to, in the same order."""
+
+    operator: str
+    values: list[Any] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+
+    def add(self, value: Any, number: int) -> None:
+        """Put one more in its place."""
+        place = bisect_right(self.values, value)
+        self.values.insert(place, value)
+        self.numbers.insert(place, number)
+
+    def passed_by(self, value: float) -> list[int]:
+        """The rules whose limit the value passes."""
+        operator = self.operator
+        find = bisect_left if operator in {"gt", "lte"} else bisect_right
+        place = find(self.values, value)
+        return self.numbers[:place] if operator in {"gt", "gte"} else self.numbers[place:]
+
+
 @dataclass(slots=True, kw_only=True)
 class Group:
     """The grouped rules of one argument; they are known by their numbers among the candidates."""
@@ -29,7 +51,7 @@ class Group:
     texts: dict[str, list[int]] = field(default_factory=dict)
     regexes: dict[str, list[int]] = field(default_factory=dict)
     globs: dict[str, list[int]] = field(default_factory=dict)
-    limits: dict[str, list[tuple[Any, int]]] = field(default_factory=dict)
+    limits: list[Limits] = field(default_factory=list)
     textual: list[int] = field(default_factory=list)
     globbed: list[int] = field(default_factory=list)
     read: list[int] = field(default_factory=list)
@@ -52,7 +74,8 @@ class Group:
                 troubled += self._trouble(self.numeric, "is not a number")
             return holding, troubled
         if type(value) is int or (type(value) is float and math.isfinite(value)):
-            return self._ask_number(value), self._trouble(self.textual, "is not a text")
+            holding = [number for one in self.limits for number in one.passed_by(value)]
+            return holding, self._trouble(self.textual, "is not a text") if self.textual else []
         return [], [
             *self._trouble(self.textual, "is not a text"),
             *self._trouble(self.numeric, "is not a number"),
@@ -79,22 +102,6 @@ class Group:
                 hits.update(self.globs.get(source, ()))
         return holding + list(hits), troubled
 
-    def _ask_number(self, value: float) -> list[int]:
-        """The rules whose limit the value passes: the limits are sorted."""
-        holding: list[int] = []
-        for operator, limits in self.limits.items():
-            if operator in {"gt", "lte"}:
-                place = bisect_left(limits, value, key=_limit)
-            else:
-                place = bisect_right(limits, value, key=_limit)
-            passed = limits[:place] if operator in {"gt", "gte"} else limits[place:]
-            holding += [number for _, number in passed]
-        return holding
-
-
-def _limit(entry: tuple[Any, int]) -> Any:
-    return entry[0]
-
 
 def group(rules: Iterable[tuple[int, Rule]]) -> tuple[tuple[Group, ...], frozenset[int]]:
     """The groups of these numbered rules, and the numbers that are in one."""
@@ -112,9 +119,6 @@ def group(rules: Iterable[tuple[int, Rule]]) -> tuple[tuple[Group, ...], frozens
             condition,
         )
         taken.add(number)
-    for one in groups.values():
-        for limits in one.limits.values():
-            limits.sort()
     return tuple(groups.values()), frozenset(taken)
 
 
@@ -133,7 +137,10 @@ def _add(one: Group, number: int, condition: Condition) -> None:
     written = condition.written
     operator, value = ("equals", written) if isinstance(written, str) else next(iter(written.items()))
     if operator in _LIMITS:
-        one.limits.setdefault(operator, []).append((value, number))
+        limits = next((own for own in one.limits if own.operator == operator), None)
+        if limits is None:
+            one.limits.append(limits := Limits(operator))
+        limits.add(value, number)
         one.numeric.append(number)
         return
     one.textual.append(number)

@@ -124,7 +124,10 @@ class Calls:
         )
 
     def _begin(self, exchange: Exchange, kind: Kind, target: Target, params: JsonObject) -> None:
-        call = self._call(kind, target, params)
+        arguments = params.get("arguments", {}) if kind is not Kind.RESOURCE else {}
+        call = self._client.call(
+            kind, target.provider, target.name, arguments, target.endpoint, params.get("_meta")
+        )
         errand = Errand(
             exchange=exchange,
             target=target,

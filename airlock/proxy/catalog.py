@@ -90,7 +90,9 @@ class Catalog:
 
     def tool(self, wire: str) -> Target | None:
         """The tool that this wire name stands for, hidden ones included; None when there is none."""
-        return self._tool_table.targets.get(wire)
+        self._refresh()
+        table = self._tools or self._tool_table
+        return table.targets.get(wire)
 
     def prompt(self, wire: str) -> Target | None:
         """The prompt that this wire name stands for, hidden ones included; None when there is none."""

@@ -93,7 +93,9 @@ def legacy_version(wanted: Any) -> str:
 
 def reply_for(client_era: Era, upstream_era: Era, method: str, reply: Reply) -> Reply:
     """A reply on its way to the client, in the client's era; the same object when nothing differs."""
-    reply = _unmarked(reply)
+    result = reply.get("result")
+    if "error" in reply or (type(result) is dict and "_meta" in result):
+        reply = _unmarked(reply)
     if client_era == upstream_era == "legacy":
         return reply
     if "error" in reply:

@@ -123,15 +123,18 @@ class Peer:
     ) -> int:
         """Send a request and return its id; `on_reply` is called exactly once, later."""
         self._last = ticket = self._last + 1
-        promised = self._promised(params)
-        params = self._addressed(params, ticket if on_progress else None, envelope)
+        promised = self.manner.promised
+        if on_progress or envelope or self.manner.envelope is not None or (params and "_meta" in params):
+            promised = self._promised(params)
+            params = self._addressed(params, ticket if on_progress else None, envelope)
         if self._ended:
             self._loop.call_soon(on_reply, self._failure(CLOSED, self._ended))
             return ticket
         self._send(request_frame(ticket, method, params))  # a frame that cannot be written raises here
         deadline = NEVER if method in UNLIMITED else self._loop.time() + self._timeout
         self._open[ticket] = _Open(method, on_reply, on_progress, deadline, promised)
-        self._arm(deadline)
+        if self._timer is None:
+            self._arm(deadline)
         return ticket
 
     async def ask(self, method: str, params: JsonObject, *, envelope: JsonObject | None = None) -> Reply:

@@ -109,7 +109,7 @@ class PermissionTool:
             home=os.path.expanduser("~") if seat.road == STDIO else "",  # noqa: PTH111 - text, as in shells
         )
         origin = replace(call.origin, road=seat.road, session=seat.session, client=self._client.name)
-        return replace(call, origin=origin)
+        return call._replace(origin=origin)
 
     def _allow(self, exchange: Exchange, event: HookEvent) -> None:
         self._say(exchange, {"behavior": "allow", "updatedInput": event.input})

@@ -134,12 +134,12 @@ class Session:
 
     def _misplaced(self, exchange: Exchange) -> JsonObject | None:
         """The error for a request that cannot be taken here and now; None when it can."""
-        client = self.client
+        client, params = self.client, exchange.params
         if exchange.id in client.open:
             return error_frame(exchange.id, INVALID_REQUEST, "a request with this id is open already")
         if len(client.open) >= MAX_OPEN:
             return error_frame(exchange.id, INVALID_REQUEST, f"more than {MAX_OPEN} requests are open")
-        modern = eras.is_modern(exchange.params)
+        modern = "_meta" in params and eras.is_modern(params)
         if client.era == "legacy" and not modern and exchange.method not in eras.MODERN_ONLY:
             return None
         return self._check_era(exchange, modern=modern)

@@ -28,6 +28,7 @@ INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 
 _ABSENT: Final[Any] = object()
+_ID_TYPES: Final = (int, str)
 _ID: Final = rb'"id"\s*:\s*(?P<id>-?[0-9]{1,18}|"[A-Za-z0-9_.:-]{1,64}")\s*'
 _KIND: Final = rb'"(?P<kind>result|error|method)"\s*:'
 _OURS: Final = rb'"jsonrpc"\s*:\s*"2\.0"\s*'
@@ -82,7 +83,7 @@ def decode(line: bytes) -> JsonObject:
 
 def is_id(value: Any) -> bool:
     """True for what may identify a request: a string or an integer, never a boolean."""
-    return type(value) is int or type(value) is str
+    return type(value) in _ID_TYPES
 
 
 def _problem(frame: JsonObject) -> str:
@@ -93,7 +94,7 @@ def _problem(frame: JsonObject) -> str:
         return _response_problem(frame)
     if type(method) is not str:
         return "`method` must be a string"
-    if "id" in frame and not is_id(frame["id"]):
+    if "id" in frame and type(frame["id"]) not in _ID_TYPES:
         return "`id` must be a string or an integer"
     if "result" in frame or "error" in frame:
         return "it is both a request and a response"
@@ -109,7 +110,7 @@ def _response_problem(frame: JsonObject) -> str:
     if ("result" in frame) == ("error" in frame):
         return "it must have exactly one of `method`, `result` and `error`"
     found = frame["id"]
-    if not is_id(found) and not (found is None and "error" in frame):
+    if type(found) not in _ID_TYPES and not (found is None and "error" in frame):
         return "`id` must be a string or an integer"
     if "error" in frame:
         error = frame["error"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from airlock import approval
@@ -120,7 +119,7 @@ class Counter(Desk):
         """The policy changed after the yes: nothing may run on it any more."""
         now, reason = self._clock(), decision.reason or "denied by policy"
         over = approval.ended(request, Status.CANCELLED, now, by="policy", note=reason)
-        denied = replace(self._scribe.decided("call.denied", call, decision), request_id=request.id)
+        denied = self._scribe.decided("call.denied", call, decision)._replace(request_id=request.id)
         events = (self._scribe.request("request.cancelled", over), denied)
         await self._store.commit(Change(events=events, requests=(over,), controls=controls.revision))
         self._lobby.wake((over,))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airlock.audit import text_of
+from airlock.canonical import encode_text
 from airlock.model import (
     ApprovalRequest,
     Call,
@@ -52,15 +53,15 @@ class Scribe:
     def decided(self, kind: str, call: Call, decision: Decision, **more: Any) -> Draft:
         """What the policy decided: `call.allowed`, `call.denied`, `request.used`; `more` joins the body."""
         rest = text_of(_rest(call, decision) | more) if more or call.parts else self._usual(call, decision)
-        body = f'{{"args":{text_of(self.arguments(call, decision))},{rest[1:]}'
+        arguments = self._redactor.redact(call.arguments, decision.terms.redact)
         return Draft(
             id=self._make_id(),
             kind=kind,
             at=self._clock(),
+            body=f'{{"args":{encode_text(arguments)},{rest[1:]}',
             call_id=call.id,
-            agent=call.agent,
+            agent=call.principal.name,
             tool=decision.tool or call.tool,
-            body=body,
         )
 
     def _usual(self, call: Call, decision: Decision) -> str:

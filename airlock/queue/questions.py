@@ -194,7 +194,7 @@ class Questions:
         event = self._scribe.decided("request.used", asking.call, asking.decision, by=request.decided_by)
         await self._store.commit(
             Change(
-                events=(replace(event, request_id=request.id),),
+                events=(event._replace(request_id=request.id),),
                 requests=(used,),
                 waiters=ended(asking.waiter, now),
                 controls=asking.controls.revision,
@@ -263,7 +263,7 @@ class Questions:
         size = len(encode(self._scribe.arguments(asking.call, asking.decision)))
         if size > MOST_SHOWN:
             reason = f"its arguments are {size:,} bytes: nobody can judge that"
-            return await self._refuse(asking, replace(asking.call, arguments=NOTHING), reason)
+            return await self._refuse(asking, asking.call._replace(arguments=NOTHING), reason)
         return await self._open(asking)
 
     async def _refuse(self, asking: Asking, recorded: Call, reason: str) -> Refuse:
@@ -292,7 +292,7 @@ class Questions:
         )
         await self._store.commit(
             Change(
-                events=(replace(event, request_id=request.id),),
+                events=(event._replace(request_id=request.id),),
                 requests=(request,),
                 waiters=(*ended(asking.waiter, request.created_at), *_new(seat, asking.waiter)),
                 controls=asking.controls.revision,

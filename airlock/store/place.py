@@ -10,7 +10,7 @@ from airlock.ports import Draft
 from airlock.store.failures import busy, translated
 from airlock.store.lock import FileLock
 from airlock.store.transaction import roll_back
-from airlock.store.writes import Tail, append_all, read_tail
+from airlock.store.writes import Tail, append_all, append_next, read_tail
 
 _UNKNOWN = -1
 
@@ -30,18 +30,9 @@ class Place:
         """Commit the events, or Stale; False when somebody is in the way right now."""
         if not self._lock.try_acquire():
             return False
-        cursor = self._cursor
         try:
-            cursor.execute("BEGIN IMMEDIATE")
-            # The number stays while nobody else has committed: then the tail is the one that we left.
-            (version,) = cursor.execute("PRAGMA data_version").fetchone()
-            if version != self._version:
-                self._tail = read_tail(cursor)
-            self._tail.check(controls)
-            self._version = _UNKNOWN
-            append_all(cursor, self._tail, drafts)
-            cursor.execute("COMMIT")
-            self._version = version
+            if len(drafts) != 1 or not self._append_next(drafts[0], controls):
+                self._append_all(drafts, controls)
         except sqlite3.Error as error:
             if busy(error):
                 return False
@@ -51,6 +42,28 @@ class Place:
                 roll_back(self._connection)
             self._lock.release()
         return True
+
+    def _append_next(self, draft: Draft, controls: int) -> bool:
+        """Append one event behind the tail that we left, if it still is the tail; False when it was not."""
+        tail = self._tail
+        if tail.seq and tail.revision == controls and append_next(self._cursor, tail, draft):
+            return True
+        self._version = _UNKNOWN
+        return False
+
+    def _append_all(self, drafts: Sequence[Draft], controls: int) -> None:
+        """Append events behind the tail, which is read anew when somebody else has committed."""
+        cursor = self._cursor
+        cursor.execute("BEGIN IMMEDIATE")
+        # The number stays while nobody else has committed: then the tail is the one that we left.
+        (version,) = cursor.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._tail = read_tail(cursor)
+        self._tail.check(controls)
+        self._version = _UNKNOWN
+        append_all(cursor, self._tail, drafts)
+        cursor.execute("COMMIT")
+        self._version = version
 
     def close(self) -> None:
         """Let go of the connection's cursor."""

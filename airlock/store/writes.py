@@ -23,6 +23,14 @@ TAIL = (
     "ON e.seq = (SELECT max(seq) FROM event)"
 )
 INSERT_EVENT = f"INSERT INTO event ({EVENT}) VALUES ({_marks(EVENT)})"
+INSERT_NEXT = (
+    f"INSERT INTO event ({EVENT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, "
+    "(SELECT e.hash FROM event AS e, state AS s WHERE e.seq = ?1 - 1 AND e.hash = ?9 "
+    f"AND s.id = 1 AND s.revision = ?12 AND s.schema = {SCHEMA}), ?10, ?11)"
+)
+"""The same, but only where the chain still ends as the row says and nothing else has changed: else the event
+has no `prev`, which no row may lack, and an event that somebody put there has its number."""
+
 _INSERT_REQUEST = f"INSERT INTO request ({REQUEST}) VALUES ({_marks(REQUEST)})"
 _UPDATE_REQUEST = f"UPDATE request SET ({REQUEST}) = ({_marks(REQUEST)}) WHERE id = ? AND version = ?"
 _INSERT_GRANT = f"INSERT INTO standing_grant ({GRANT}) VALUES ({_marks(GRANT)})"
@@ -71,6 +79,22 @@ def append_all(cursor: sqlite3.Cursor, tail: Tail, drafts: Sequence[Draft]) -> N
         last = own
     cursor.executemany(INSERT_EVENT, rows)
     tail.seq, tail.hash = seq, last
+
+
+def append_next(cursor: sqlite3.Cursor, tail: Tail, draft: Draft) -> bool:
+    """Put one event behind the tail as it is remembered, in one statement and its own transaction.
+
+    False, and nothing is written, when the tail, the revision or the schema is another by now.
+    """
+    body = text_of(draft.body)
+    seq = tail.seq + 1
+    own = digest(tail.hash, seq, draft, body)
+    try:
+        cursor.execute(INSERT_NEXT, (*event_row(seq, draft, body, tail.hash, own), tail.revision))
+    except sqlite3.IntegrityError:
+        return False
+    tail.seq, tail.hash = seq, own
+    return True
 
 
 def apply(cursor: sqlite3.Cursor, change: Change, now: int) -> None:

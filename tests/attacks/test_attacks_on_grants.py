@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,7 +81,7 @@ async def test_a_wide_grant_covers_no_call_that_another_rule_asks_about_too(
 async def test_a_wide_grant_covers_no_call_that_an_apis_own_policy_asks_about_too(tmp_path: Path) -> None:
     async with open_gate(tmp_path, POLICY) as gate:
         await granted(gate, call("mail/send", amount=1))
-        through = replace(
-            call("mail/send", amount=2), overlay=Overlay(effect=Effect.ASK, rule="theirs", reason="theirs")
+        through = call("mail/send", amount=2)._replace(
+            overlay=Overlay(effect=Effect.ASK, rule="theirs", reason="theirs")
         )
         assert isinstance(await gate.submit(through), Wait)

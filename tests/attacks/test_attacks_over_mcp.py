@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,7 +75,7 @@ async def test_progress_of_a_server_that_speaks_of_airlock_says_who_speaks(tmp_p
 def test_a_yes_for_a_shell_line_is_for_its_folder_on_every_road() -> None:
     """`rm -rf build` in one project is another line in the next, also where Claude Code asks over MCP."""
     line = call("bash/rm", parts=(Part(tool="bash/rm"),), road="mcp", cwd="/a", command="rm -rf build")
-    elsewhere = replace(line, origin=Origin(road="mcp", workspace=line.origin.workspace, cwd="/b"))
+    elsewhere = line._replace(origin=Origin(road="mcp", workspace=line.origin.workspace, cwd="/b"))
     assert identify(b"k", line) != identify(b"k", elsewhere)
 
 

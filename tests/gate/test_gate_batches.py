@@ -66,7 +66,7 @@ def calls(draw: st.DrawFn) -> Call:
     )
     parts = (Part(tool="demo/echo"), Part(tool="demo/read_note")) if draw(st.integers(0, 9)) == 0 else ()
     origin = replace(plain.origin, session=draw(st.sampled_from(["", "s1"])), cwd="/srv", client="c")
-    return replace(plain, arguments=draw(ARGUMENTS), parts=parts, origin=origin)
+    return plain._replace(arguments=draw(ARGUMENTS), parts=parts, origin=origin)
 
 
 def told(event: AuditEvent) -> tuple[Any, ...]:
@@ -91,7 +91,7 @@ def test_judged_together_or_alone_the_verdicts_and_the_records_are_the_same(batc
                 assert type(quick) is type(thorough)
                 assert quick.call is one
                 if isinstance(quick, Proceed) and isinstance(thorough, Proceed):
-                    assert replace(quick, started_at=0) == replace(thorough, started_at=0)
+                    assert quick._replace(started_at=0) == thorough._replace(started_at=0)
                 else:
                     assert quick == thorough
             assert recorded == [told(event) for event in await slow.store.events()]

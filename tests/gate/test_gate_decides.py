@@ -106,11 +106,11 @@ async def test_an_approval_covers_no_other_call(tmp_path: Path, change: dict[str
         await gate.resolve(verdict.request.code, YES)
         if "agent" in change:
             principal = replace(asked.principal, name="other", identity="agent:other")
-            other = replace(asked, id="c2", principal=principal)
+            other = asked._replace(id="c2", principal=principal)
         else:
-            other = replace(asked, id="c2", **change)  # type: ignore[arg-type]
+            other = asked._replace(id="c2", **change)  # type: ignore[arg-type]
         assert isinstance(await gate.submit(other, attend=False), Wait)
-        assert isinstance(await gate.submit(replace(asked, id="c3"), attend=False), Proceed)
+        assert isinstance(await gate.submit(asked._replace(id="c3"), attend=False), Proceed)
 
 
 async def test_another_workspace_or_hook_folder_is_another_call(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ async def test_another_workspace_or_hook_folder_is_another_call(tmp_path: Path) 
         assert isinstance(verdict, Wait)
         await gate.resolve(verdict.request.id, YES)
         for origin in (replace(asked.origin, cwd="/two"), replace(asked.origin, workspace="/elsewhere")):
-            again = await gate.submit(replace(asked, id="c2", origin=origin), attend=False)
+            again = await gate.submit(asked._replace(id="c2", origin=origin), attend=False)
             assert isinstance(again, Wait)
 
 
@@ -130,8 +130,8 @@ async def test_one_approval_is_used_once(tmp_path: Path) -> None:
         verdict = await gate.submit(asked, attend=False)
         assert isinstance(verdict, Wait)
         await gate.resolve(verdict.request.code, YES)
-        assert isinstance(await gate.submit(replace(asked, id="c2"), attend=False), Proceed)
-        again = await gate.submit(replace(asked, id="c3"), attend=False)
+        assert isinstance(await gate.submit(asked._replace(id="c2"), attend=False), Proceed)
+        again = await gate.submit(asked._replace(id="c3"), attend=False)
         assert isinstance(again, Wait)
         assert again.request.code != verdict.request.code
 
@@ -143,7 +143,7 @@ async def test_todays_policy_holds_when_an_approval_is_used(tmp_path: Path) -> N
         assert isinstance(verdict, Wait)
         await gate.resolve(verdict.request.code, YES)
         await _adopt(gate, tmp_path, POLICY.replace('deny: ["demo/delete_note"]', 'deny: ["demo/*_note"]'))
-        assert isinstance(await gate.submit(replace(asked, id="c2"), attend=False), Refuse)
+        assert isinstance(await gate.submit(asked._replace(id="c2"), attend=False), Refuse)
 
 
 async def test_an_approval_that_is_too_little_today_reopens_under_its_code(tmp_path: Path) -> None:
@@ -154,11 +154,11 @@ async def test_an_approval_that_is_too_little_today_reopens_under_its_code(tmp_p
         await gate.resolve(verdict.request.code, YES)
         rule = "  - {id: two, agent: [claude-code], tool: demo/write_note, effect: ask, quorum: 2}\n"
         await _adopt(gate, tmp_path, POLICY + rule)
-        again = await gate.submit(replace(asked, id="c2"), attend=False)
+        again = await gate.submit(asked._replace(id="c2"), attend=False)
         assert isinstance(again, Wait)
         assert again.request.code == verdict.request.code
         await gate.resolve(again.request.code, Resolution(approve=True, identity="local:bob"))
-        assert isinstance(await gate.submit(replace(asked, id="c3"), attend=False), Proceed)
+        assert isinstance(await gate.submit(asked._replace(id="c3"), attend=False), Proceed)
 
 
 async def _adopt(gate: Gate, folder: Path, policy: str) -> None:

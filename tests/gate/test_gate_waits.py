@@ -105,7 +105,7 @@ async def test_patience_over_leaves_the_question_open_and_the_retry_finds_the_an
         clock.forward(200_000)  # longer than the grace: what we answered "pending" stays until it expires
         [waiting] = await gate.pending()
         await gate.resolve(waiting.code, YES)
-        assert isinstance(await gate.submit(replace(asked, id="again")), Proceed)
+        assert isinstance(await gate.submit(asked._replace(id="again")), Proceed)
 
 
 async def test_a_cancelled_call_withdraws_its_question_and_a_late_yes_runs_nothing(tmp_path: Path) -> None:

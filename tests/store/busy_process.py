@@ -32,7 +32,7 @@ def say(**fields: Any) -> None:
 
 
 def event(kind: str = "call.allowed", **fields: Any) -> Draft:
-    return replace(draft(kind, **fields), id=make_id())
+    return draft(kind, **fields)._replace(id=make_id())
 
 
 async def in_place(store: SQLiteStore) -> str:

@@ -88,12 +88,36 @@ class HistoryContract(Opened):
         await asyncio.gather(first, staying)
         assert kept.id in {event.id for event in await store.events()}
 
+    async def test_stores_that_record_in_place_by_turns_make_one_chain(
+        self, store: Store, other: Store
+    ) -> None:
+        turns = [store, store, other, store, other, other, store]
+        drafts = [draft() for _ in turns]
+        for one, event in zip(turns, drafts, strict=True):
+            assert one.record_now(event, 0)
+        assert store.record_all_now([first := draft(), second := draft()], 0)
+        assert other.record_now(last := draft(), 0)
+        assert [event.id for event in await store.events()] == [
+            one.id for one in (*drafts, first, second, last)
+        ]
+        assert (await store.verify()).sound
+
+    async def test_what_cannot_be_written_leaves_the_chain_as_it_was(self, store: Store) -> None:
+        assert store.record_now(before := draft(), 0)
+        for bad in (draft(body={"x": float("nan")}), draft(agent="\ud800")):
+            with pytest.raises(AirlockError):
+                store.record_now(bad, 0)
+        assert store.record_now(after := draft(), 0)
+        assert [event.id for event in await store.events()] == [before.id, after.id]
+        assert (await store.verify()).sound
+
     # Pauses, grants, and writes that were decided before they changed.
 
     async def test_a_pause_makes_every_decision_taken_before_it_stale(
         self, store: Store, other: Store
     ) -> None:
         before = store.controls_now().revision
+        assert store.record_now(draft(), before)  # from now on it remembers where the chain ends
         pause = Pause(agent="claude-code", by="local:alice", at=START)
         await other.commit(Change(events=(draft("pause.set"),), pauses=(pause,)))
         with pytest.raises(Stale):
@@ -102,7 +126,7 @@ class HistoryContract(Opened):
             await store.record([draft()], before)
         with pytest.raises(Stale):
             await store.commit(opening(question(), controls=before))
-        assert await count_events(store) == 1
+        assert await count_events(store) == 2
         assert not store.controls_now().pauses
         controls = await store.controls()
         assert controls == store.controls_now()

@@ -9,7 +9,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +101,7 @@ async def test_a_writer_that_is_killed_leaves_a_sound_chain_with_all_that_it_was
             rest, _ = process.communicate(timeout=30)
         committed += [one for line in said(text + rest) for one in line["committed"]]
         # Whoever still has it open goes on, and a newcomer opens it.
-        assert watching.record_now(replace(draft(), id=make_id()), 0)
+        assert watching.record_now(draft()._replace(id=make_id()), 0)
         newcomer = await SQLiteStore.open(path)
         await check_sound(newcomer)
         stored = Counter(event.id for event in await newcomer.events(limit=1_000_000))

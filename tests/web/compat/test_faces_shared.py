@@ -16,7 +16,7 @@ from airlock.config import FaceConfig
 from airlock.errors import ConfigError, Conflict, NotPermitted, StoreError, UsageError
 from airlock.gate import Gate
 from airlock.loader.file import loads
-from airlock.model import Effect, Overlay, Proceed, Refuse, Resolution, Reviewers, Risk, Status, Wait
+from airlock.model import Call, Effect, Overlay, Proceed, Refuse, Resolution, Reviewers, Risk, Status, Wait
 from airlock.overlays import joined
 from airlock.policy import Facts, compile_policy
 from airlock.ports import Draft
@@ -267,43 +267,43 @@ def test_terms_are_joined_to_the_strictest() -> None:
 # -- the counter -----------------------------------------------------------------------------------------
 
 
-def once_call(name: str = "demo/silent", **arguments: object) -> object:
+def once_call(name: str = "demo/silent", **arguments: object) -> Call:
     plain = call(name, **arguments)
-    return replace(plain, once=plain.id, overlay=Overlay(rule="theirs"))
+    return plain._replace(once=plain.id, overlay=Overlay(rule="theirs"))
 
 
 async def test_an_approval_of_a_call_asked_once_is_spent_by_its_own_asker_only(tmp_path: Path) -> None:
     async with open_gate(tmp_path, POLICY) as gate:
         asked, twin = once_call(n=1), once_call(n=1)
-        one = await gate.submit(asked, attend=False)  # type: ignore[arg-type]
-        other = await gate.submit(twin, attend=False)  # type: ignore[arg-type]
+        one = await gate.submit(asked, attend=False)
+        other = await gate.submit(twin, attend=False)
         assert isinstance(one, Wait)
         assert isinstance(other, Wait)
         assert one.request.id != other.request.id
         await gate.resolve(one.request.id, Resolution(approve=True, identity="local:alice"))
-        third = await gate.submit(once_call(n=1), attend=False)  # type: ignore[arg-type]
+        third = await gate.submit(once_call(n=1), attend=False)
         assert isinstance(third, Wait), "the yes was for the first one"
-        stranger = replace(asked, principal=replace(asked.principal, identity="key:x"))  # type: ignore[attr-defined, type-var]
+        stranger = asked._replace(principal=replace(asked.principal, identity="key:x"))
         with pytest.raises(NotPermitted):
             await gate.collect(stranger, one.request.id)
-        results = await asyncio.gather(*(gate.collect(asked, one.request.id) for _ in range(5)))  # type: ignore[arg-type]
+        results = await asyncio.gather(*(gate.collect(asked, one.request.id) for _ in range(5)))
         assert {result.status for result in results} == {Status.USED}
         used = [event for event in await gate.store.events() if event.kind == "request.used"]
         assert len(used) == 1
-        assert (await gate.collect(twin, other.request.id)).status is Status.PENDING  # type: ignore[arg-type]
+        assert (await gate.collect(twin, other.request.id)).status is Status.PENDING
 
 
 async def test_a_policy_that_wants_more_now_asks_again(tmp_path: Path) -> None:
     async with open_gate(tmp_path, POLICY) as gate:
         asked = once_call(n=1)
-        one = await gate.submit(asked, attend=False)  # type: ignore[arg-type]
+        one = await gate.submit(asked, attend=False)
         assert isinstance(one, Wait)
         await gate.resolve(one.request.id, Resolution(approve=True, identity="local:alice"))
         two = Overlay(effect=Effect.ASK, rule="theirs", reviewers=(Reviewers(rule="theirs", quorum=2),))
-        again = await gate.collect(replace(asked, overlay=two), one.request.id)  # type: ignore[type-var]
+        again = await gate.collect(asked._replace(overlay=two), one.request.id)
         assert again.status is Status.PENDING
         await gate.resolve(one.request.id, Resolution(approve=True, identity="local:bob"))
-        assert (await gate.collect(replace(asked, overlay=two), one.request.id)).status is Status.USED  # type: ignore[type-var]
+        assert (await gate.collect(asked._replace(overlay=two), one.request.id)).status is Status.USED
 
 
 async def test_an_exact_grant_of_one_request_covers_the_same_call_again(tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ async def test_an_exact_grant_of_one_request_covers_the_same_call_again(tmp_path
 
 async def test_an_overlay_is_never_judged_on_the_fast_path(tmp_path: Path) -> None:
     async with open_gate(tmp_path, POLICY) as gate:
-        denied = replace(call("demo/allow"), overlay=Overlay(effect=Effect.DENY, rule="theirs"))
+        denied = call("demo/allow")._replace(overlay=Overlay(effect=Effect.DENY, rule="theirs"))
         assert gate.submit_now(denied) is None
         assert isinstance(await gate.submit(denied), Refuse)
 

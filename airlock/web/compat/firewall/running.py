@@ -122,7 +122,7 @@ def check_open(services: Services) -> None:
 
 def begin(services: Services, who: Credential, kept: Kept, wanted: Fetch, action: Action) -> None:
     """Run what was claimed, beside the answer that is given meanwhile."""
-    call = replace(rebuilt(services, who, kept, Overlay()), arguments=action.params)
+    call = rebuilt(services, who, kept, Overlay())._replace(arguments=action.params)
     services.errands.begin(_run(services, who, kept, wanted, call), services.closing)
 
 
