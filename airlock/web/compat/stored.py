@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airlock import texts
+from airlock.canonical import encode
 from airlock.errors import Conflict, NoSuchRequest
 from airlock.ports import Draft
 from airlock.ports_faces import Record, RecordFilter
@@ -66,6 +68,13 @@ async def drop(services: Services, record: Record, *, by: str) -> None:
     """Keep it no longer; Conflict when somebody else was faster."""
     event = _event(services, record, "deleted", by, {})
     await records_of(services).put_records([], events=[event], drop=[record])
+
+
+async def consult(services: Services, said: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Keep, for proof, what policies said, secrets masked: each digest by its name (`Overlay.consulted`)."""
+    written = {name: encode(services.gate.masked(one)).decode() for name, one in said.items()}
+    await texts.keep(records_of(services), written.values(), services.clock())
+    return {name: texts.digest(text) for name, text in written.items()}
 
 
 def _event(services: Services, record: Record, what: str, by: str, told: Mapping[str, Any]) -> Draft:

@@ -57,7 +57,7 @@ async def overlay(
             life_ms=life,
             until=until,
         )
-    name = ruling.policy.body["name"]
+    name, rule = ruling.policy.body["name"], dict(ruling.rule)
     return Overlay(
         effect=EFFECTS[ruling.rule["decision"]],
         rule=f"{FACE}:{name}",
@@ -66,7 +66,10 @@ async def overlay(
         reviewers=_reviewers(name, ruling.rule),
         life_ms=life,
         until=until,
-        digest=hashlib.sha256(encode(dict(ruling.rule))).hexdigest(),
+        digest=hashlib.sha256(encode(rule)).hexdigest(),
+        consulted=await stored.consult(
+            services, {f"policy:{ruling.policy.id}": {"name": name, "rule": rule}}
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airlock.model import Effect, Overlay
 from airlock.ports_faces import Record
 from airlock.web.compat.harp.words import FACE
-from airlock.web.compat.stored import kept
+from airlock.web.compat.stored import consult, kept
 
 if TYPE_CHECKING:
     from airlock.web.services import Services
@@ -64,9 +64,11 @@ async def overlay(services: Services, arguments: Mapping[str, Any], kind: str, s
         if about(one, enforcer=enforcer, workspace=workspace, session=session) and covers(
             one, kind, arguments.get("artifact")
         ):
-            effect = _EFFECTS[one.body["mode"]]
             return Overlay(
-                effect=effect, rule=f"harp:dnd:{one.id}", reason=f"do not disturb: {one.body['mode']}"
+                effect=_EFFECTS[one.body["mode"]],
+                rule=f"harp:dnd:{one.id}",
+                reason=f"do not disturb: {one.body['mode']}",
+                consulted=await consult(services, {f"policy:{one.id}": one.body}),
             )
     return Overlay(rule="harp")
 

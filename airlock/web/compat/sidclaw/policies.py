@@ -18,7 +18,7 @@ from airlock.web.compat.sidclaw.words import (
     risk_of,
     risk_word,
 )
-from airlock.web.compat.stored import kept
+from airlock.web.compat.stored import consult, kept
 
 if TYPE_CHECKING:
     from airlock.web.services import Services
@@ -82,12 +82,16 @@ async def overlay(services: Services, wanted: Evaluation, *, inactive: str = "")
     if policy is None:
         return Overlay(reason=NO_MATCH, risk=risk, life_ms=LIFE_S * 1000, otherwise=Effect.DENY)
     body = policy.body
+    name, said = f"policy:{dashed(policy.id)}", {one: body[one] for one in body if one != "versions"}
+    consulted = await consult(services, {name: said})
     return Overlay(
         effect=EFFECTS[body["policy_effect"]],
         rule=PREFIX + dashed(policy.id),
         reason=body["rationale"],
         risk=risk,
         life_ms=(body["max_session_ttl"] or LIFE_S) * 1000,
+        digest=consulted[name],
+        consulted=consulted,
         otherwise=Effect.DENY,
     )
 
