@@ -142,6 +142,7 @@ async def _stored(runtime: Runtime) -> list[Finding]:
     return [
         *await findings.database(runtime),
         *await findings.unruled(runtime),
+        *await findings.rego(runtime),
         *findings.processes(runtime.config),
     ]
 

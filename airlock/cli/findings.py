@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from airlock.errors import UsageError
 from airlock.home import state
 from airlock.ids import now_ms
 from airlock.ports import AuditEntry, AuditFilter
+from airlock.ports_faces import RecordFilter
 from airlock.runtime import database_path
 from airlock.visible import bounded
 
@@ -154,6 +156,17 @@ async def unruled(runtime: Runtime) -> Iterator[Finding]:
 def _ruleless(entry: AuditEntry) -> bool:
     ours = any(probe in entry.tool for probe in PROBES)
     return entry.result == "denied" and not entry.rule and not ours
+
+
+async def rego(runtime: Runtime) -> Iterator[Finding]:
+    """Whether the Rego policies that the firewall's API keeps can be evaluated: where not, they deny."""
+    if "firewall" not in runtime.config.compat:
+        return iter(())
+    count = await runtime.store.count_records(RecordFilter(face="firewall", kind="policy"))
+    if not count or importlib.util.find_spec("regorus") is not None:
+        return iter([ok("rego", f"the firewall keeps {count} Rego policies")])
+    text = f"the firewall's Rego policies ({count}) deny every action: `regorus` is not installed"
+    return iter([wrong("rego", text, "pip install 'airlock-gate[rego]'")])
 
 
 def servers(inventory: Iterable[Inventory]) -> Iterator[Finding]:

@@ -17,6 +17,10 @@ import pytest
 from airlock.cli.hooktrial import denies
 from airlock.cli.replay import connected, ran, text_of_result
 from airlock.errors import UpstreamError
+from airlock.home import state
+from airlock.loader.file import load
+from airlock.ports_faces import Record
+from airlock.runtime import opened
 from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.anyio
@@ -37,8 +41,6 @@ def texts(found: dict[str, list[dict[str, Any]]], check: str, level: str) -> str
 
 
 def with_secret(terminal: Terminal) -> None:
-    from airlock.home import state
-
     terminal.config.write_text("server: {api_secret: s3cret}\n" + terminal.config.read_text())
     terminal.config.chmod(0o600)
     state.trust(terminal.config)
@@ -75,6 +77,26 @@ async def test_servers_that_a_client_starts_past_airlock_are_named(terminal: Ter
     code, found = await findings(terminal, "--no-replay")
     assert code == 8
     assert "`git` past Airlock" in texts(found, "clients", "wrong")
+
+
+async def test_rego_policies_without_their_engine_are_a_finding(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_secret(terminal)
+    terminal.config.write_text("compat: [firewall]\n" + terminal.config.read_text())
+    state.trust(terminal.config)
+    policy = Record(
+        face="firewall", kind="policy", id="1", created_at=1, updated_at=1, body={"content": "package a"}
+    )
+    monkeypatch.setenv("AIRLOCK_STATE_DIR", str(terminal.state))
+    async with opened(load(terminal.config), road="cli", notify=False) as runtime:
+        await runtime.store.put_records([policy])
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    ended = await terminal.quick("doctor", "--json", "--no-replay")
+    (found,) = [one for one in ended.json["findings"] if one["check"] == "rego"]
+    assert (ended.code, found["level"]) == (8, "wrong")
+    assert "Rego policies (1) deny every action" in found["text"]
+    assert found["cure"] == "pip install 'airlock-gate[rego]'"
 
 
 async def test_a_hook_that_lets_calls_through_when_it_fails_is_a_finding(terminal: Terminal) -> None:

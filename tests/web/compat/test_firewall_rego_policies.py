@@ -322,6 +322,16 @@ def test_a_policy_that_cannot_be_evaluated_denies_and_is_named(
     assert refund(wall, 7)["status"] == "allowed", "the engine is there again"
 
 
+def test_only_the_approvers_that_a_policy_names_may_say_yes(wall: Firewall) -> None:
+    config = 'approval_config = {"required_approvers": ["alice"], "timeout_hours": 1}\n'
+    made(wall, f"package firewall\nrequire_approval {{ true }}\n{config}")
+    asked = refund(wall, 500)
+    assert wall.decide(asked).status == 403
+    assert wall.get(asked["id"])["status"] == "pending_approval"
+    wall.clock.forward(3_600_001)
+    assert wall.get(asked["id"])["status"] == "expired"
+
+
 def test_an_approval_is_not_spent_on_what_a_policy_denies_since(wall: Firewall) -> None:
     policy = made(wall, 'package firewall\nrequire_approval { input.action.tool == "refund" }\n')
     asked = refund(wall, 500)
@@ -407,3 +417,22 @@ def test_two_who_change_one_policy_at_once_do_not_lose_a_change(wall: Firewall) 
     found = [each.result().status for each in later]
     assert set(found) <= {200, 409, 503}
     assert wall.ask("GET", one, by="reader").json()["version"] == 1 + found.count(200)
+
+
+def test_without_the_engine_no_policy_is_kept_and_those_that_are_there_deny(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_firewall(tmp_path) as wall:
+        wall.key("writer", frozenset({Scope.POLICIES_WRITE}))
+        policy = made(wall, "package firewall\nallow { true }\n")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with open_firewall(tmp_path) as wall:
+        wall.key("writer", frozenset({Scope.POLICIES_WRITE}))
+        refused = wall.ask("POST", PATH, PAGE, by="writer")
+        assert refused.status == 503
+        assert "pip install 'airlock-gate[rego]'" in refused.json()["message"]
+        assert refund(wall, 7)["decision"]["reason"] == "policy `Refunds` could not be evaluated"
+        action = {"action": {"tool": "refund"}}
+        tried = wall.ask("POST", f"{PATH}/{policy['id']}/simulate", {"input": action}, by="writer").json()
+        assert tried["decision"] == "deny"
+        assert "pip install" in tried["error"]["message"]
