@@ -194,9 +194,9 @@ class Harp:
 
 
 @contextlib.contextmanager
-def open_harp(folder: Path, policy: str) -> Iterator[Harp]:
+def open_harp(folder: Path, policy: str, **build: Any) -> Iterator[Harp]:
     """A gateway with this face."""
-    with open_gateway(folder, policy) as gateway:
+    with open_gateway(folder, policy, **build) as gateway:
         made = Harp(gateway)
         made.enforcer = made.key("editor").text
         made.approver = made.key("phone", frozenset({Scope.REQUEST_DECIDE})).text
