@@ -151,10 +151,10 @@ def _is_named(host: str, port: int, scheme: str, named: frozenset[str]) -> bool:
 def _check_place(host: str, port: int) -> None:
     """As far as the text can tell; the addresses of a name are looked at when it is fetched."""
     if port not in _USUAL_PORTS.values():
-        raise UsageError(f"`params.url` leads to port {port}: only 80 and 443 are open, unless the config")
+        raise UsageError(f"`params.url` leads to port {port}: the config has to name it")
     with contextlib.suppress(ValueError):
         if not public(host):
-            raise UsageError("`params.url` leads to an inner address: only the config can open it")
+            raise UsageError("`params.url` leads to an inner address: the config has to name it")
 
 
 def _checked(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -12,16 +12,13 @@ from airlock.config import (
     FaceConfig,
     HttpProxyConfig,
     JudgeConfig,
-    PatternLine,
     PatternLists,
-    RuleConfig,
     ServerConfig,
 )
 from airlock.hooks.urls import host_of
 from airlock.loader.fields import Section
-from airlock.loader.reading import Reading, meant
+from airlock.loader.reading import meant
 from airlock.loader.sections import COMPAT
-from airlock.words import Effect
 
 _PORT: Final = re.compile(r"(?::[1-9][0-9]{0,4})?")
 _USUAL: Final = HttpProxyConfig()
@@ -95,6 +92,13 @@ def _http_proxy(face: Section, name: str) -> HttpProxyConfig | None:
             "max_response_bytes", _USUAL.max_response_bytes, least=1, most=_MOST_BYTES
         ),
     )
+
+
+def _is_place(text: str) -> bool:
+    """True for a host, with a port or without, as it stands in the normal form of a URL."""
+    host, sure = host_of(f"http://{text}/")
+    shown = f"[{host}]" if ":" in host else host
+    return sure and text.startswith(shown) and bool(_PORT.fullmatch(text.removeprefix(shown)))
 
 
 def _judges(face: Section, name: str) -> dict[str, JudgeConfig]:
@@ -174,60 +178,6 @@ def check(
             top.error("compat", f"a provider is called `{name}` too", "give the provider another name")
         if face.agent != name and face.agent not in written:
             top.error("compat", f"unknown agent `{face.agent[:60]}`", meant(face.agent, written))
-
-
-def _is_place(text: str) -> bool:
-    """True for a host, with a port or without, as it stands in the normal form of a URL."""
-    host, sure = host_of(f"http://{text}/")
-    shown = f"[{host}]" if ":" in host else host
-    return sure and text.startswith(shown) and bool(_PORT.fullmatch(text.removeprefix(shown)))
-
-
-_SPELLED: Final = re.compile(r"[A-Z]")
-_ESCAPED: Final = re.compile(r"%[0-9A-F]{2}")
-
-
-def check_operations(
-    reading: Reading,
-    made: Mapping[str, FaceConfig],
-    lists: Iterable[PatternLists],
-    rules: Iterable[RuleConfig],
-) -> None:
-    """Note patterns for the firewall's actions that name an operation in capitals.
-
-    An operation is compared in small letters, however its agent wrote it: such a line would match nothing,
-    and as a deny let through what it seems to stop.
-    """
-    if "firewall" not in made:
-        return
-    written = [(line, one.owner, False) for one in lists for line in one.allow]
-    written += [(line, one.owner, True) for one in lists for line in (*one.ask, *one.deny)]
-    written += [
-        (
-            PatternLine(text=text, where=rule.place("tool")),
-            f"rules.{rule.id}",
-            rule.effect is not Effect.ALLOW,
-        )
-        for rule in rules
-        for text in rule.tools
-    ]
-    for line, owner, strict in written:
-        number = line.where.rpartition(":")[2]
-        if _in_capitals(line.text.removeprefix("!"), strict=strict) and number.isdigit():
-            reading.error(
-                int(number),
-                owner,
-                f"`{line.text[:80]}` names an operation in capitals, and would match no action of `firewall`",
-                "write operations in small letters: agents may write them either way",
-            )
-
-
-def _in_capitals(pattern: str, *, strict: bool) -> bool:
-    """True when it names the firewall's operations, or where it is strict may mean them, in capitals."""
-    provider, _, rest = pattern.partition("/")
-    may_be = provider == "firewall" or (strict and "*" in provider)
-    deep = "/" in rest or "**" in pattern
-    return may_be and deep and bool(_SPELLED.search(_ESCAPED.sub("", pattern.rpartition("/")[2])))
 
 
 def opened(server: ServerConfig, made: Mapping[str, FaceConfig]) -> ServerConfig:

@@ -17,6 +17,7 @@ from airlock.loader import settings as loader_settings
 from airlock.loader.database import database
 from airlock.loader.fields import Section
 from airlock.loader.kept import policy_text
+from airlock.loader.operations import check_operations
 from airlock.loader.profiles import SHIPPED
 from airlock.loader.providers import providers
 from airlock.loader.reader import MAX_BYTES, Node, read
@@ -117,7 +118,8 @@ def _config(reading: Reading, root: Node, real: Path, digest: str) -> Config | N
     loader_faces.check(top, compat, set(written), known)
     lists = [*profiles.values(), *(one.lists for one in agents.values())]
     _check_patterns(reading, lists, rules, {*known, *compat})
-    loader_faces.check_operations(reading, compat, lists, rules)
+    if "firewall" in compat:
+        check_operations(reading, lists, rules)
     if not agents and top.found("agents") is None:
         reading.warn(1, "agents", "there are no agents: nobody can call anything")
     notices = loader_settings.notify(_listed(top, "notify", "notify"))

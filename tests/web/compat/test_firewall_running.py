@@ -276,6 +276,9 @@ def test_a_long_answer_is_cut_and_says_so(wall: Firewall, target: TargetServer) 
     target.replies.append(Reply(body=b"x" * 300_000))
     result = ended(wall, proxy(wall, f"{target.url}/long"))["execution"]["result"]
     assert (len(result["body"]), result["truncated"]) == (262_144, True)
+    target.replies.append(Reply(body=b"x" + "ä".encode() * 150_000))
+    result = ended(wall, proxy(wall, f"{target.url}/half"))["execution"]["result"]
+    assert (result["body"][-1], len(result["body"])) == ("ä", 131_072), "without the half of a character"
 
 
 def test_bytes_that_are_no_text_are_counted(wall: Firewall, target: TargetServer) -> None:

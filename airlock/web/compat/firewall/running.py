@@ -128,7 +128,7 @@ def begin(services: Services, who: Credential, kept: Kept, wanted: Fetch, action
 
 async def _run(services: Services, who: Credential, kept: Kept, wanted: Fetch, call: Call) -> None:
     config = runner(services, HTTP_PROXY) or HttpProxyConfig()
-    seconds = config.timeout_ms / 1000
+    seconds = (kept.record.body["patience_ms"] - SLACK_MS) / 1000
     try:
         answer = await fetch(wanted, limit=config.max_response_bytes, seconds=seconds)
     except FAILURES as error:
@@ -168,13 +168,22 @@ def _result(services: Services, answer: Fetched, call: Call) -> dict[str, Any]:
 
 
 def _told_body(services: Services, answer: Fetched, headers: Mapping[str, str], call: Call) -> dict[str, Any]:
-    try:
-        text = services.gate.scrubbed(answer.body.decode(), call)
-    except UnicodeDecodeError:
+    text = _text(answer)
+    if text is None:
         return {"body": None, "bodyBytes": len(answer.body)}
+    text = services.gate.scrubbed(text, call)
     if "json" in headers.get("content-type", "").lower():
         try:
             return {"body": parse(text.encode())}
         except (WireError, UsageError):
             return {"body": text}
     return {"body": text}
+
+
+def _text(answer: Fetched) -> str | None:
+    """A body as text, without the half character at which it was cut; None when it is none."""
+    try:
+        return answer.body.decode()
+    except UnicodeDecodeError as error:
+        halved = answer.cut and error.start > len(answer.body) - 4 and error.end == len(answer.body)
+        return answer.body[: error.start].decode() if halved else None

@@ -30,7 +30,6 @@ APPROVAL_STATUSES = ("pending", "approved", "denied", "expired")
 
 WRITE_ACTIONS = frozenset({Scope.ACTIONS_WRITE})
 READ_ACTIONS = frozenset({Scope.ACTIONS_READ, Scope.ACTIONS_WRITE})
-EVERY_ACTION = frozenset({Scope.ACTIONS_READ})
 READ_APPROVALS = frozenset({Scope.APPROVALS_READ, Scope.APPROVALS_WRITE, Scope.APPROVALS_DECIDE, Scope.READ})
 DECIDE = frozenset({Scope.APPROVALS_WRITE, Scope.APPROVALS_DECIDE})
 READ_POLICIES = frozenset({Scope.POLICIES_READ, Scope.POLICIES_WRITE, Scope.POLICY_WRITE})
