@@ -66,12 +66,49 @@ def test_the_published_artifact_has_the_published_hash() -> None:
     assert harp_hash(ARTIFACT) == HASH
 
 
-def test_the_published_decision_has_the_published_text() -> None:
-    text = harp_canonical(DECISION)
-    assert text.startswith(f'{{"artifactHash":"{HASH}","artifactHashAlg":"SHA-256","decision":"app'.encode())
+def test_the_published_decision_has_the_published_text_and_signature() -> None:
+    # One of the two pages prints `approve` here: the signature on both is over `allow`.
+    text = harp_canonical({**DECISION, "decision": "allow"})
+    assert text.startswith(
+        f'{{"artifactHash":"{HASH}","artifactHashAlg":"SHA-256","decision":"allow",'.encode()
+    )
     assert text.endswith(b'"scope":"once","sigAlg":"Ed25519","signerKeyId":"ma-key-01"}')
-    # The signature that the draft prints beside it is no Ed25519 signature of its key over this text.
-    assert not verified(raw(SIGNER), text, SIGNATURE)
+    assert verified(raw(SIGNER), text, SIGNATURE)
+    assert not verified(raw(SIGNER), harp_canonical(DECISION), SIGNATURE)
+
+
+@pytest.mark.parametrize(
+    ("signable", "published"),
+    [
+        (
+            {
+                "requestId": "01J2V9K3M2W1J5R6S7T8U9V0W1", "sessionId": ARTIFACT["sessionId"],
+                "repoRef": "repo:acme/widgets", "artifactType": "prompt.send",
+                "createdAt": "2026-02-21T12:01:00Z", "target": "agentChat",
+                "text": "Please summarize the plan and list risks. Keep it concise.",
+                "promptHashAlg": "SHA-256",
+            },
+            "0b18f65f2e4d81b0bbfa89267138163a439ee2381393f95b41f01fbdfdbabd50",
+        ),
+        (
+            {
+                "sessionId": ARTIFACT["sessionId"], "eventType": "session.snapshot",
+                "snapshotId": "snap-001", "snapshotType": "summary", "createdAt": "2026-02-21T12:02:00Z",
+                "payload": {
+                    "summary": "Parser refactor planned. Medium risk due to grammar changes.",
+                    "filesAffected": ["parser.py", "lexer.py"],
+                },
+                "snapshotHashAlg": "SHA-256",
+            },
+            "5145a558f7390a66768c6da0195f12484bb1f01c44b8bc33518733970ac06e5d",
+        ),
+    ],
+    ids=["prompt", "session"],
+)  # fmt: skip
+def test_the_published_prompt_and_snapshot_have_the_published_hashes(
+    signable: object, published: str
+) -> None:
+    assert harp_hash(signable) == published
 
 
 def test_a_decision_is_bound_to_every_member_by_its_signature() -> None:

@@ -69,7 +69,9 @@ class Artifact:
         }
         seen = {key: value for key, value in said.items() if value}
         if self.readable:
-            return {"artifact": self.plain, "hash_verified": harp_hash(self.plain) == self.hash, **seen}
+            # The draft's examples put the algorithm in front.
+            matches = harp_hash(self.plain) == self.hash.removeprefix("sha256:")
+            return {"artifact": self.plain, "hash_verified": matches, **seen}
         data = str(self.ciphertext["data"])
         digest = hashlib.sha256(data.encode("utf-8", "surrogatepass")).hexdigest()
         return {"encrypted": {"alg": self.ciphertext["alg"], "size": len(data), "digest": digest}, **seen}

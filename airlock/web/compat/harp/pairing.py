@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from airlock.errors import NoSuchRequest, NotPermitted
+from airlock.errors import NoSuchRequest, NotPermitted, UsageError
 from airlock.ids import make_code
 from airlock.model import Overlay, Status
 from airlock.ports_faces import Record
@@ -51,8 +51,7 @@ async def initiate(asked: Asked) -> Response:
     pairing = await pairings.new(services, owner, body, life_ms=pairings.LIFE_MS)
     return JsonAnswer(
         {
-            "pairingNonce": pairing.id,
-            "pairingCode": body["code"],
+            **pairings.named(pairing.id, str(body["code"])),
             "deviceId": body["device"],
             "gatewayUrl": body["gateway"],
             "expiresAt": iso(pairing.body["expires_at"]),
@@ -150,8 +149,7 @@ async def pre_generate(asked: Asked) -> Response:
     pairing = await pairings.new(services, "", body, life_ms=pairings.CODE_LIFE_MS)
     return JsonAnswer(
         {
-            "pairingNonce": pairing.id,
-            "pairingCode": body["code"],
+            **pairings.named(pairing.id, str(body["code"])),
             "expiresAt": iso(pairing.body["expires_at"]),
         }
     )
@@ -166,7 +164,8 @@ def approver_keys(body: Mapping[str, Any]) -> dict[str, Any] | None:
         found["x25519PublicKey"] = to_text(public_key(str(body["x25519PublicKey"]), "x25519PublicKey"))
     if body.get("publicKey"):
         found["publicKey"] = to_text(public_key(str(body["publicKey"]), "publicKey", "ed25519"))
-        found["signerKeyId"] = identifier(body.get("signerKeyId"), "signerKeyId")
+        # The draft's example has no name for the key: then it has that of its approver.
+        found["signerKeyId"] = identifier(body.get("signerKeyId") or body.get("approverId"), "signerKeyId")
     return found
 
 
@@ -197,6 +196,7 @@ async def resolve(asked: Asked) -> Response:
     return JsonAnswer(
         {
             "pairingNonce": pairing.id,
+            "nonce": pairing.id,
             "state": pairings.state_of(services, pairing),
             "enforcerId": body["enforcer"],
             "deviceId": body["device"],
@@ -211,7 +211,7 @@ async def resolve(asked: Asked) -> Response:
 async def complete(asked: Asked) -> Response:
     """An approver outside gives its keys: from now on artifacts reach its inbox."""
     services = asked.services
-    pairing = await pairings.by_id(services, str(asked.body.get("pairingNonce", "")))
+    pairing = await pairings.by_id(services, _nonce(asked.body))
     if pairings.state_of(services, pairing) != pairings.PENDING or pairing.body.get("asked"):
         raise refused(409, "conflict", "this pairing does not wait for an approver")
     if not pairing.owner:
@@ -224,6 +224,14 @@ async def complete(asked: Asked) -> Response:
     return JsonAnswer(
         {**pairings.shape(services, done, token=False), "expiresAt": iso(done.body["expires_at"])}
     )
+
+
+def _nonce(body: Mapping[str, Any]) -> str:
+    """The nonce under the name of the clients, or of the draft; UsageError when it has neither."""
+    nonce = body.get("pairingNonce") or body.get("nonce")
+    if not isinstance(nonce, str):
+        raise UsageError("`pairingNonce` is missing")
+    return nonce
 
 
 async def _coded(services: Services, who: Credential, code: Any) -> Record:

@@ -18,7 +18,7 @@ STATUS = schemas.record(
         "expiresAt": schemas.TIME,
     }
 )
-CODE = {"pairingNonce": TEXT, "pairingCode": TEXT, "expiresAt": schemas.TIME}
+CODE = {"pairingNonce": TEXT, "pairingCode": TEXT, "nonce": TEXT, "code": TEXT, "expiresAt": schemas.TIME}
 ENFORCER = {
     "enforcerLabel": TEXT_OR_NULL,
     "workspaceName": TEXT_OR_NULL,
@@ -35,6 +35,7 @@ KEYS = {
 RESOLVED = schemas.record(
     {
         "pairingNonce": TEXT,
+        "nonce": TEXT,
         "state": STATE,
         "enforcerId": TEXT,
         "deviceId": TEXT,
@@ -148,7 +149,7 @@ def routes(
             scopes=DECIDE,
             people=True,
             serve=complete,
-            body=wanted({"pairingNonce": TEXT, "approverId": ID}, **KEYS),
+            body=wanted({"approverId": ID}, pairingNonce=TEXT, nonce=TEXT, **KEYS),
             error=ERROR,
             replies={
                 200: Reply("paired", STATUS),

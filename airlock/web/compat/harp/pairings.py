@@ -174,6 +174,11 @@ def own_key(services: Services, pairing: Record) -> bytes | None:
     return shared_key(exchange_key(services.gate, pairing.id), public_key(theirs, "x25519PublicKey"))
 
 
+def named(nonce: str, code: str) -> dict[str, str]:
+    """A nonce and a code under the names that the clients read, and under those of the draft."""
+    return {"pairingNonce": nonce, "pairingCode": code, "nonce": nonce, "code": code}
+
+
 def shape(services: Services, pairing: Record, *, token: bool) -> dict[str, Any]:
     """A pairing as whoever polls it reads it; the routing token only for the enforcer's own eyes."""
     state = state_of(services, pairing)

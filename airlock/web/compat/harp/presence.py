@@ -103,6 +103,9 @@ async def _living(services: Services, links: tuple[str, ...] | None) -> list[Rec
 def _shape(record: Record) -> dict[str, Any]:
     return {
         "enforcerId": record.body["enforcer"],
+        "enforcerDeviceId": record.body["enforcer"],
+        "status": "online",
+        "transport": "poll",
         "enforcerLabel": record.body["label"],
         "workspaceName": record.body["workspace"],
         "lastSeenAt": iso(record.updated_at),
@@ -113,6 +116,9 @@ def _shape(record: Record) -> dict[str, Any]:
 ENFORCER = schemas.record(
     {
         "enforcerId": TEXT,
+        "enforcerDeviceId": TEXT,
+        "status": {"const": "online"},
+        "transport": {"const": "poll"},
         "enforcerLabel": TEXT,
         "workspaceName": TEXT,
         "lastSeenAt": schemas.TIME,
