@@ -35,6 +35,7 @@ REFUSED = {
     "uuid.rfc4122": "a decision must come out the same when it is taken again",
     "trace": "there is nobody to read it",
 }
+NOTHING_ELSE = "a policy sees nothing but its input"
 KEYWORDS = frozenset({"if", "contains", "in", "every"})
 GROWTH = 256 << 20
 MOST_ANSWER = 256 << 10
@@ -242,16 +243,16 @@ def heads_of(rule: dict[str, Any]) -> Iterator[tuple[list[str], str]]:
 
 
 def path_of(refr: dict[str, Any]) -> list[str]:
-    """`a.b["c"]` as its names, up to the first part that is not written out."""
+    """`a.b["c"]` as its names, `*` for a part that is not written out."""
     ((form, node),) = refr.items()
     if form == "Var":
         return [str(node["value"])]
     if form == "RefDot":
         return [*path_of(node["refr"]), str(node["field"][1])]
     if form == "RefBrack":
-        index = node["index"].get("String")
-        return [*path_of(node["refr"]), *([str(index["value"])] if index else [])]
-    return [""]
+        index = node["index"].get("String", {"value": "*"})
+        return [*path_of(node["refr"]), str(index["value"])]
+    return ["*"]
 
 
 def check_imports(tree: dict[str, Any]) -> None:
@@ -259,9 +260,7 @@ def check_imports(tree: dict[str, Any]) -> None:
     for one in tree["imports"]:
         path = path_of(one["refr"])
         if path[0] not in {"input", "rego", "future"}:
-            raise Wrong(
-                f"`import {'.'.join(path)}`: a policy sees nothing but its input", one["span"]["line"]
-            )
+            raise Wrong(f"`import {'.'.join(path)}`: {NOTHING_ELSE}", line_of(one))
 
 
 def check_calls(rules: list[Any], known: set[str]) -> None:
@@ -285,7 +284,7 @@ def check_data(rules: list[Any], own: list[str]) -> None:
             seen.add(id(inner))
         path = path_of({form: node})
         if path[0] == "data" and path[: len(own)] != own:
-            raise Wrong(f"`{'.'.join(path)}`: a policy sees nothing but its input", line_of(node))
+            raise Wrong(f"`{'.'.join(path)}`: {NOTHING_ELSE}", line_of(node))
 
 
 def nodes(tree: Any) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -303,6 +302,7 @@ def nodes(tree: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def line_of(node: dict[str, Any]) -> int:
+    """The line that a node begins in."""
     return int(node["span"]["line"])
 
 
