@@ -316,7 +316,8 @@ async def report(
     following = replace(record, version=record.version + 1, updated_at=now, body=body)
     if "outcome" in record.body:
         raise HttpError(409, "its outcome was told before")
-    started = kept.request.decided_at if kept.request is not None else record.created_at
+    begun = kept.request.decided_at if kept.request is not None else record.created_at
+    started = record.body.get("started_at") or begun
     event = services.gate.reported(
         rebuilt(services, credential, kept, Overlay()),
         outcome,

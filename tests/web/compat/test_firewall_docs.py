@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from airlock.web.compat.firewall import actions, approvals, happened, history, shapes, submitted, trial
+from airlock.config import FaceConfig
+from airlock.web.compat.firewall import (
+    actions,
+    approvals,
+    happened,
+    history,
+    make_face,
+    shapes,
+    submitted,
+    trial,
+)
 from airlock.web.compat.firewall.faults import CODES
 from airlock.web.compat.firewall.words import ACTION_STATUSES, APPROVAL_STATUSES, DECISIONS, RISKS
 from support.pages import blocks, defined_tests, following, named_tests, section
@@ -23,6 +33,13 @@ def test_every_endpoint_stands_in_the_page_with_what_it_needs() -> None:
         start = f"| `{route.method} {route.path}` |"
         (row,) = [line for line in SECTION.splitlines() if line.startswith(start)]
         assert any(f"`{scope}`" in row for scope in route.scopes) or "the same" in row, row
+
+
+def test_no_route_of_the_face_is_missing() -> None:
+    whole = section("Agent Action Firewall")
+    told = set(re.findall(r"^\| `(GET|POST|PUT|PATCH|DELETE) (\S+)` \|", whole, re.MULTILINE))
+    routes = make_face(FaceConfig(name="firewall", agent="firewall")).routes
+    assert told == {(route.method, route.path) for route in routes}
 
 
 def test_it_names_every_field_word_and_code() -> None:
