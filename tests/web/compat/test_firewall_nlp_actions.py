@@ -224,3 +224,14 @@ def test_the_history_says_which_policy_denied_and_not_what_it_found(wall: Firewa
     events = wall.gateway.ask("GET", "/audit?view=events&limit=10000", token=wall.keys["admin"]).body.decode()
     assert policy["id"] in events
     assert OTHER_CARD not in events
+
+
+def test_a_proof_pack_shows_the_policy_that_denied_as_it_was(wall: Firewall) -> None:
+    policy = made(wall, threshold=0.5)
+    denied = read(wall, mail="a@example.com")
+    wall.ask("PATCH", f"{PATH}/{policy['id']}", {"threshold": 1}, by="writer")
+    pack = wall.ask("GET", f"/admin/audit/actions/{denied['id']}/proof-pack", by="people").json()
+    (shown,) = pack["consulted"]
+    said = json.loads(shown["text"])
+    assert (said["type"], said["threshold"]) == ("pii_detection", 0.5)
+    assert shown["name"] == f"nlp:{policy['id']}"
