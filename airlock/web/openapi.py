@@ -23,6 +23,21 @@ LIMIT_HEADERS = {
 }
 
 
+SCHEMES = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "`server.api_secret`, an API key with the scope, or an agent's token.",
+    },
+    "agentKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Agent-Key",
+        "description": "an agent's key of the Agent Action Firewall: `aaf_…`",
+    },
+}
+
+
 def document(routes: Iterable[Route]) -> dict[str, Any]:
     """The OpenAPI 3.1 description of these routes."""
     paths: dict[str, dict[str, Any]] = {}
@@ -37,16 +52,16 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": paths,
-        "components": {
-            "securitySchemes": {
-                "bearer": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "`server.api_secret`, an API key with the scope, or an agent's token.",
-                }
-            }
-        },
+        "components": {"securitySchemes": _schemes(paths)},
     }
+
+
+def _schemes(paths: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The ways to say who one is, of those that a route takes."""
+    taken = {
+        name for ways in paths.values() for way in ways.values() for one in way["security"] for name in one
+    }
+    return {name: scheme for name, scheme in SCHEMES.items() if name in {"bearer", *taken}}
 
 
 def _operation(route: Route) -> dict[str, Any]:
@@ -79,8 +94,8 @@ def operation_id(route: Route) -> str:
 def _security(route: Route) -> list[dict[str, Any]]:
     if not route.scopes:
         return []
-    bearer: list[dict[str, Any]] = [{"bearer": []}]
-    return bearer if route.public is never else [*bearer, {}]
+    ways: list[dict[str, Any]] = [{name: []} for name in route.schemes]
+    return ways if route.public is never else [*ways, {}]
 
 
 def all_replies(route: Route) -> Mapping[int, Reply]:

@@ -78,7 +78,8 @@ class Route:
     without a credential. `people`: a credential that is bound to an agent gets 403, whatever its scopes.
     `raw` is an ASGI app that makes all checks itself, in its own way: the hook, which may never answer
     with an error status. `error` is the shape of what the checks answer, where it is not Airlock's own.
-    `credentials` and `per_minute` are those of a face, where this route of it has others.
+    `credentials` and `per_minute` are those of a face, where this route of it has others; `schemes` are how
+    OpenAPI calls what stands there.
     """
 
     method: str
@@ -97,3 +98,4 @@ class Route:
     error: Schema | None = None
     credentials: Callable[[Headers], list[str]] | None = None
     per_minute: int | None = None
+    schemes: tuple[str, ...] = ("bearer",)

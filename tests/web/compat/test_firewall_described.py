@@ -54,6 +54,16 @@ def test_the_description_names_every_route(described: dict[str, Any]) -> None:
     assert {(route.method, route.path) for route in ROUTES} <= there
 
 
+def test_the_description_says_how_an_agent_shows_its_key(wall: Firewall) -> None:
+    whole = wall.gateway.get("/openapi.json").json()
+    scheme = whole["components"]["securitySchemes"]["agentKey"]
+    assert (scheme["in"], scheme["name"]) == ("header", "X-Agent-Key")
+    paths = whole["paths"]
+    assert paths["/v1/actions"]["post"]["security"] == [{"agentKey": []}]
+    assert paths["/v1/actions"]["get"]["security"] == [{"agentKey": []}, {"bearer": []}]
+    assert paths["/v1/approvals"]["get"]["security"] == [{"bearer": []}]
+
+
 def test_every_route_has_a_scope_and_agents_get_no_further_than_their_actions() -> None:
     for route in ROUTES:
         assert route.scopes
