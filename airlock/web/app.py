@@ -20,7 +20,7 @@ from airlock.joins import Joins
 from airlock.ports import Clock, MakeId
 from airlock.ports_faces import RecordStore
 from airlock.ports_keys import KeyStore
-from airlock.web import audit, events, health, hitl, hook, keys, openapi
+from airlock.web import audit, events, health, hitl, hook, keys, openapi, proofs
 from airlock.web.auth import Authenticator
 from airlock.web.compat import faces_for
 from airlock.web.compat.courier import Courier
@@ -42,6 +42,7 @@ TABLE: tuple[Route, ...] = (
     *health.ROUTES,
     *hitl.ROUTES,
     *audit.ROUTES,
+    *proofs.ROUTES,
     *hook.ROUTES,
     *events.ROUTES,
     *keys.ROUTES,

@@ -114,3 +114,23 @@ async def test_a_text_that_was_changed_in_the_database_is_none(terminal: Termina
 
         await store.put_records([replace(changed, version=2, body={"text": "another"})])
         assert list(await texts.read(store, names)) == [names[1]]
+
+
+@pytest.mark.anyio
+async def test_the_text_of_a_policy_that_was_changed_while_it_ran_is_kept_too(terminal: Terminal) -> None:
+    from airlock.home import state
+    from airlock.serving import watched
+
+    config = loads(terminal.config.read_text(), terminal.config)
+    located = state.Located(path=terminal.config, found=False)
+    adopted = asyncio.Event()
+    async with opened(config, road="gateway", notify=False) as runtime:
+        async with watched(runtime, located, [adopted.set]), asyncio.timeout(20):
+            terminal.config.write_text(terminal.config.read_text().replace("gt: 100", "gt: 200"))
+            await adopted.wait()
+        verdict = await runtime.gate.authorize(agent_call(runtime.config, "demo/echo", {}))
+        events = await runtime.store.events(wanted=AuditFilter(tool=verdict.call.tool))
+        revision = json.loads(events[-1].body)["revision"]
+        assert revision != config.revision
+        kept = await texts.read(runtime.store, [revision, config.revision])
+    assert ['"gt": 200' in kept[revision], '"gt": 100' in kept[config.revision]] == [True, True]

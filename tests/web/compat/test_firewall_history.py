@@ -273,3 +273,20 @@ def test_every_name_that_is_told_can_be_asked_for(lived: tuple[Firewall, dict[st
     wall, _, _ = lived
     for name in {*NAMES, *names(events(wall))}:
         assert wall.ask("GET", f"/admin/audit?event_type={name}", by="auditor").status == 200
+
+
+def test_airlocks_own_route_gives_the_same_and_to_no_agent(
+    lived: tuple[Firewall, dict[str, str], Path],
+) -> None:
+    wall, ids, _ = lived
+    row = wall.gateway.get("/audit?tool=demo/echo").json()[0]
+    pack = wall.gateway.get(f"/audit/{row['id']}/proof").json()
+    assert {**pack, "signature": 0, "made_at": 0, "made_by": 0, "chain": 0} == {
+        **pack_of(wall, ids["mcp"]), "signature": 0, "made_at": 0, "made_by": 0, "chain": 0,
+    }  # fmt: skip
+    wall.key("its reader", frozenset({Scope.AUDIT_READ}), agent="crm-agent")
+    path = f"/audit/{row['id']}/proof"
+    statuses = {by: wall.ask("GET", path, by=by).status for by in ("nobody", "boss", "its reader", "auditor")}
+    assert statuses == {"nobody": 401, "boss": 403, "its reader": 403, "auditor": 200}
+    missing = wall.gateway.get("/audit/nothing/proof")
+    assert (missing.status, missing.json()["error"]) == (404, "no call `nothing` is in history")

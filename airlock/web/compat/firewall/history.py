@@ -11,10 +11,8 @@ from airlock.audit import body_of
 from airlock.errors import NoSuchRequest, UsageError
 from airlock.model import JsonObject
 from airlock.ports import AuditEvent, EventPage
-from airlock.proof.pack import FORMAT, prove, signer
 from airlock.views import iso, moment
 from airlock.web import schemas
-from airlock.web.compat.asking import records_of
 from airlock.web.compat.firewall.actions import AGENT, ID, check_word, choice
 from airlock.web.compat.firewall.faults import ERROR, MALFORMED, NOT_FOUND
 from airlock.web.compat.firewall.happened import NAMES, kinds_of, succeeded, word_of
@@ -22,6 +20,7 @@ from airlock.web.compat.firewall.shapes import PAGINATION
 from airlock.web.compat.firewall.words import READ_AUDIT, RISKS, own_id, public_id, risk_of
 from airlock.web.compat.query import one, page, page_parameters
 from airlock.web.errors import JsonAnswer
+from airlock.web.proofs import CHECKED, PACK, pack_of
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
 USUAL, MOST = 50, 500
@@ -91,19 +90,11 @@ def event_shape(event: AuditEvent) -> JsonObject:
 
 async def proof_pack(asked: Asked) -> Response:
     """Everything that shows what happened to one call, of any road, signed."""
-    services, reference = asked.services, str(asked.request.path_params["id"])
+    reference = str(asked.request.path_params["id"])
     try:
-        pack = await prove(
-            services.gate.store,
-            records_of(services),
-            signer(services.gate),
-            _own(reference),
-            by=asked.who.identity,
-            now=services.clock(),
-        )
+        return JsonAnswer(await pack_of(asked, _own(reference)))
     except NoSuchRequest:
         raise NoSuchRequest(f"nothing with id `{reference[:64]}`") from None
-    return JsonAnswer(pack)
 
 
 EVENT = schemas.record(
@@ -116,27 +107,6 @@ EVENT = schemas.record(
         "hash": {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"},
         "prev_hash": {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"},
         "created_at": schemas.TIME,
-    }
-)
-_OBJECT = {"type": "object"}
-PACK = schemas.record(
-    {
-        "format": {"const": FORMAT},
-        "made_at": schemas.TIME,
-        "made_by": schemas.TEXT,
-        "airlock": schemas.TEXT,
-        "action": _OBJECT,
-        "decisions": schemas.listed(_OBJECT),
-        "approvals": schemas.listed(_OBJECT),
-        "outcome": {"type": ["object", "null"]},
-        "policies": schemas.listed(schemas.record({"revision": schemas.TEXT, "text": schemas.TEXT_OR_NULL})),
-        "consulted": schemas.listed(
-            schemas.record({"name": schemas.TEXT, "digest": schemas.TEXT, "text": schemas.TEXT_OR_NULL})
-        ),
-        "chain": _OBJECT,
-        "signature": schemas.record(
-            dict.fromkeys(("algorithm", "key_id", "public_key", "value"), schemas.TEXT)
-        ),
     }
 )
 _TIME = schemas.or_empty({"anyOf": [schemas.TIME, {"type": "string", "format": "date"}]})
@@ -177,7 +147,7 @@ ROUTES = (
         method="GET",
         path="/admin/audit/actions/{id}/proof-pack",
         summary="All that shows what happened to one call, signed (Agent Action Firewall)",
-        description="Checked by `airlock audit verify`, or without Airlock (docs/proof-packs.md).",
+        description=CHECKED,
         scopes=READ_AUDIT,
         people=True,
         serve=proof_pack,
