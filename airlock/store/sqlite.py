@@ -166,8 +166,9 @@ class SQLiteStore(RecordShelf):
     async def prune(self, before: int) -> int:
         """Remove the whole prefix of events older than `before`, and of the queue what ended before it."""
         now = self._clock()
-        removed = 0
-        while count := await self._write(lambda cursor: upkeep.prune_events(cursor, before, now), full=True):
+        removed, count = 0, upkeep.PRUNE_AT_ONCE
+        while count == upkeep.PRUNE_AT_ONCE:  # fewer: that was the last of it, and what it left stays
+            count = await self._write(lambda cursor: upkeep.prune_events(cursor, before, now), full=True)
             removed += count
         await self._write(lambda cursor: upkeep.prune_queue(cursor, before), full=False)
         self._count(1)

@@ -282,6 +282,13 @@ class HistoryContract(Opened):
             assert (await store.verify()).sound
         assert [event.kind for event in await store.events()] == ["audit.pruned"]
 
+    async def test_pruning_up_to_the_future_ends(self, store: Store, clock: Clock) -> None:
+        await store.record([draft(at=clock.now) for _ in range(3)])
+        clock.now += 1000
+        async with asyncio.timeout(30):
+            assert await store.prune(clock.now + 1000) == 3
+        assert [event.kind for event in await store.events()] == ["audit.pruned"]
+
     async def test_pruning_the_queue_leaves_what_is_live_or_young(self, store: Store, clock: Clock) -> None:
         old = question(status=Status.DENIED, expires_at=START + 1, decided_at=START)
         live = question(expires_at=START + 1)
