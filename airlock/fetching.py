@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import re
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -177,6 +178,7 @@ async def fetch(wanted: Fetch, *, limit: int, seconds: float, tls: ssl.SSLContex
     async with asyncio.timeout(seconds):
         connection = await dial(wanted.host, wanted.port, usable=lambda one: wanted.anywhere or public(one))
         try:
+            _check_elsewhere(wanted, connection)
             reader, writer = await asyncio.open_connection(
                 sock=connection,
                 ssl=(tls or _trusted()) if wanted.tls else None,
@@ -189,6 +191,12 @@ async def fetch(wanted: Fetch, *, limit: int, seconds: float, tls: ssl.SSLContex
             return await _exchange(wanted, reader, writer, limit)
         finally:
             writer.transport.abort()
+
+
+def _check_elsewhere(wanted: Fetch, connection: socket.socket) -> None:
+    """Inside when both ends are this machine, which may have outer addresses of its own."""
+    if not wanted.anywhere and connection.getsockname()[0] == connection.getpeername()[0]:
+        raise Inside(f"`{wanted.host}` leads to this machine")
 
 
 @functools.cache

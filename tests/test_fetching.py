@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from socket import create_server, socket
 
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from airlock.errors import UsageError
 from airlock.fetching import FAILURES, Fetch, fetch, planned
+from airlock.reach import Inside
 
 pytestmark = pytest.mark.anyio
 
@@ -262,6 +265,20 @@ async def test_an_answer_that_trickles_ends_with_the_time() -> None:
         over.set()
 
 
+async def test_this_machine_is_not_reached_by_an_outer_address_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("airlock.fetching.public", lambda _: True)
+    with create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        wanted = Fetch(method="GET", tls=False, host="127.0.0.1", port=port, target="/")
+        with pytest.raises(Inside, match="this machine"):
+            await fetch(wanted, limit=10, seconds=5)
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(100) == b"", "nothing was sent"
+
+
 async def test_plain_text_where_tls_is_wanted_is_a_failure() -> None:
     with server(says(b"HTTP/1.1 200 OK\r\n\r\n")) as place:
         wanted = planned("GET", f"https://{place}/", {}, b"", named=frozenset({place}))
@@ -274,3 +291,35 @@ async def test_no_variable_of_the_environment_leads_elsewhere(monkeypatch: pytes
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")) as place:
         assert await get(place) == (200, b"hi", False)
+
+
+def certificate(folder: Path) -> Path:
+    """A key and a certificate for `localhost`, in one file."""
+    made = folder / "tls.pem"
+    command = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    what = ["-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, *what, "-keyout", str(made), "-out", str(folder / "cert")], check=True)
+    made.write_text(made.read_text() + (folder / "cert").read_text())
+    return made
+
+
+async def test_a_certificate_is_checked_for_its_name_and_for_who_vouches_for_it(tmp_path: Path) -> None:
+    made = certificate(tmp_path)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(made)
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "cert"))
+
+    def answer(connection: socket) -> None:
+        with suppress(OSError), serving.wrap_socket(connection, server_side=True) as secured:
+            says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")(secured)
+
+    async def get_from(host: str, tls: ssl.SSLContext | None) -> bytes:
+        with server(answer) as place:
+            port = int(place.rpartition(":")[2])
+            wanted = planned("GET", f"https://{host}:{port}/", {}, b"", named=frozenset({f"{host}:{port}"}))
+            return (await fetch(wanted, limit=10, seconds=5, tls=tls)).body
+
+    assert await get_from("localhost", trusting) == b"hi"
+    for host, tls in (("localhost", None), ("127.0.0.1", trusting)):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await get_from(host, tls)
