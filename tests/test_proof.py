@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airlock import texts
@@ -282,7 +282,108 @@ def test_what_is_no_pack_is_told_apart_from_a_broken_one(proved: Proved, other: 
         check(other, proved.trusted)
 
 
+ODD: list[Any] = [
+    [],
+    {},
+    "x",
+    7,
+    None,
+    [[]],
+    [{}],
+    {"value": []},
+    [[[[]]]],
+    {"seq": {}},
+    True,
+    1.5,
+    "\u202e",
+    10**30,
+]
+
+
+@pytest.mark.parametrize(
+    "part", ["signature", "chain", "decisions", "approvals", "outcome", "policies", "consulted"]
+)
+def test_a_part_of_any_other_kind_is_found_and_never_breaks_the_check(proved: Proved, part: str) -> None:
+    for odd in ODD:
+        if json.dumps(odd) != json.dumps(proved.asked[part]):
+            assert part in problems(check({**proved.asked, part: odd}, proved.trusted)), odd
+    for name in proved.asked["chain"]:
+        for odd in ODD:
+            chain = {**proved.asked["chain"], name: odd}
+            assert "chain" in problems(check({**proved.asked, "chain": chain}, proved.trusted)), odd
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[" * 100_000,
+        '{"args":' * 5_000 + "1" + "}" * 5_000,
+        '{"args":1,"args":2}',
+        "[]",
+        "",
+        '{"x":NaN}',
+        "null",
+    ],
+)
+def test_a_body_made_to_break_whoever_reads_it_is_a_finding(proved: Proved, body: str) -> None:
+    def change(pack: Pack) -> None:
+        event = links(pack)[0]
+        text = [
+            1,
+            *(event[name] for name in ("id", "kind", "at", "call_id", "request_id", "agent", "tool")),
+            body,
+        ]
+        content = hashlib.sha256(
+            json.dumps(text, ensure_ascii=False, separators=(",", ":")).encode()
+        ).digest()
+        event.update(body=body, hash=hashlib.sha256(b"\x02" + bytes(4) + bytes(32) + content).hexdigest())
+
+    assert "the body of event 1" in resigned(proved, change)["chain"]
+
+
+@pytest.mark.parametrize("at", [-1, 2**53, 2**53 - 1])
+def test_a_time_out_of_range_is_a_finding(proved: Proved, at: int) -> None:
+    def change(pack: Pack) -> None:
+        event = links(pack)[0]
+        event["at"] = at
+        names = ("seq", "id", "kind", "at", "call_id", "request_id", "agent", "tool", "body")
+        text = json.dumps([event[name] for name in names], ensure_ascii=False, separators=(",", ":")).encode()
+        content = hashlib.sha256(text).digest()
+        event["hash"] = hashlib.sha256(b"\x02" + bytes(4) + bytes(32) + content).hexdigest()
+
+    assert resigned(proved, change)
+
+
 # How packs are made.
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=("Cs",)), max_size=20),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(st.characters(exclude_categories=("Cs",)), max_size=9), inner, max_size=3),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(ANYTHING, min_size=1, max_size=6))
+def test_whatever_an_agent_sends_its_pack_holds(
+    tmp_path_factory: pytest.TempPathFactory, values: list[Any]
+) -> None:
+    async def packs() -> list[tuple[Pack, Signer]]:
+        async with open_gate(tmp_path_factory.mktemp("any")) as gate:
+            ids = [(await gate.submit(call("demo/echo", value=value))).call.id for value in values]
+            key = signer(gate)
+            return [
+                (await prove(gate.store, gate.store, key, one, by="x", now=1), key)  # type: ignore[arg-type]
+                for one in ids
+            ]
+
+    for (pack, key), value in zip(asyncio.run(packs()), values, strict=True):
+        report = check(json.loads(json.dumps(pack)), [key.public.hex()])
+        assert report.sound, problems(report)
+        assert json.loads(pack["action"]["arguments"]) == {"value": value}
 
 
 @pytest.mark.anyio

@@ -147,9 +147,9 @@ async def _compare(report: Report, runtimes: Sequence[Runtime]) -> None:
     """Where the chain that the pack came from is at hand: is it still what the pack shows?"""
     from airlock.proof.check import Finding
 
-    own = [one for one in runtimes if _public(one) == report.pack.get("signature", {}).get("public_key")]
-    if not report.sound or not own:
+    if not report.sound:
         return
+    own = [one for one in runtimes if _public(one) == report.pack["signature"]["public_key"]]
     problem, gone = "", 0
     for event in report.events:
         found = await own[0].store.events(after=event.seq - 1, limit=1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airlock.audit import CHAIN, GENESIS, VERSION, follow, holds
-from airlock.canonical import canonical
+from airlock.canonical import canonical, parse
 from airlock.errors import UsageError, WireError
 from airlock.model import JsonObject
 from airlock.ports import AuditEvent
@@ -182,6 +182,12 @@ def _event(link: Any) -> AuditEvent:
     event = AuditEvent(**fields)
     if not 0 < event.seq < 2**53 or not 0 <= event.at < 2**53:
         raise Broken("a number of an event is out of range")
+    try:
+        body = parse(event.body)
+    except WireError as error:
+        raise Broken(f"the body of event {event.seq} cannot be read: {error}") from None
+    if not isinstance(body, dict):
+        raise Broken(f"the body of event {event.seq} is no object")
     return event
 
 
@@ -197,7 +203,7 @@ def _retold(events: Sequence[AuditEvent]) -> JsonObject:
         raise Broken("without its events nothing shows it")
     try:
         told = story(events)
-    except (WireError, ValueError, OverflowError, TypeError):
+    except (WireError, ValueError, OverflowError, OSError, TypeError):
         told = None
     if told is None:
         raise Broken("its events decide nothing")
@@ -222,7 +228,7 @@ def _where(shown: Any, expected: Any, path: str = "") -> str:
             number for number, two in enumerate(zip(shown, expected, strict=True)) if not _same(*two)
         )
         return _where(shown[place], expected[place], f"{path}[{place}]")
-    return f": `{path.lstrip('.')}`" if path else ""
+    return f": `{path.lstrip('.')[:100]}`" if path else ""
 
 
 def _policies(pack: JsonObject, events: Sequence[AuditEvent]) -> str:
