@@ -2,9 +2,9 @@
 
     python -m benchmarks [--turns N] [--quick] [--peers NAME …] [--write]
 
-Calls over stdio with different rules, parked calls and sizes, beside a direct call and a bare hop; start-up
-and memory; then decisions, the store, hooks and waking. `--peers` also measures other proxies, which are
-installed from PyPI into environments of their own. `--write` puts the figures and the chart into docs/.
+Calls over stdio and over HTTP with different rules, parked calls and sizes, beside a direct call and a bare
+hop; start-up and memory; then decisions, the store, hooks and waking. `--peers` also measures other proxies,
+which are installed from PyPI and npm into places of their own. `--write` puts figures and chart into docs/.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import start, stdio
+from benchmarks import http, start, stdio
 from benchmarks.chart import Bars, draw
 from benchmarks.peers import PEERS
 from benchmarks.stdio import Figures, Load
@@ -49,6 +49,10 @@ def main() -> None:
     starting = start.measure(3 if options.quick else start.TURNS)
     page.print("\nstart-up and memory", *start.lines(starting), sep="\n", highlight=False)
     found |= {"calls": stdio.plain(calls), "rules": stdio.plain(rules), "large": stdio.plain(large)}
+    if not options.quick:
+        cache = options.cache if options.peers else None
+        found["http"] = http.report(http.LOAD, options.turns, cache)
+        found["http"].pop("chart")
     found |= {"start": starting, "others": {} if options.quick else others(page.print)}
     if options.write:
         (DOCS / "performance.json").write_text(json.dumps(found, indent=1) + "\n")

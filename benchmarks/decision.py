@@ -1,6 +1,6 @@
 """What one decision costs, beside a bare `json.dumps` of the same call in the same run.
 
-    python benchmarks/decision.py
+    python -m benchmarks.decision
 
 Printed is the best of several rounds for each policy, and how many `json.dumps` that is. A machine that is
 busy with other things slows both, so the ratio is what to compare between runs.

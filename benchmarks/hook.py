@@ -1,6 +1,6 @@
 """What one hook costs its client: `airlock hook` against the bare interpreter, in the same run.
 
-    python benchmarks/hook.py [--runs 30]
+    python -m benchmarks.hook [--runs 30]
 
 Starts a gateway of its own in a temporary folder. Prints the median and the slowest tenth in milliseconds,
 and, for the queue, how long `/health` takes beside 1,000 waiting requests and 200 parked hooks, and how

@@ -65,16 +65,18 @@ PEERS: Final = {
 
 def install(name: str, cache: Path) -> Path:
     """The folder with the peer's programs; installed on the first request."""
-    home = cache / name
+    return environment_with(PEERS[name].package, cache / name)
+
+
+def environment_with(package: str, home: Path) -> Path:
+    """The programs of an environment of its own with this package; SystemExit when it cannot be had."""
     programs = home / "bin"
     if not (home / "installed").exists():
-        print(f"installing {PEERS[name].package} …", file=sys.stderr)
+        print(f"installing {package} …", file=sys.stderr)
         venv.create(home, with_pip=True)
         pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        done = subprocess.run(
-            [*pip, PEERS[name].package], capture_output=True, text=True, timeout=600, check=False
-        )
+        done = subprocess.run([*pip, package], capture_output=True, text=True, timeout=600, check=False)
         if done.returncode:
-            raise SystemExit(f"{PEERS[name].package} cannot be installed: {done.stderr.strip()[-500:]}")
+            raise SystemExit(f"{package} cannot be installed: {done.stderr.strip()[-500:]}")
         (home / "installed").touch()
     return programs

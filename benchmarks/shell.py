@@ -1,6 +1,6 @@
 """What splitting a shell line costs, beside `shlex.split` of the same line in the same run.
 
-    python benchmarks/shell.py
+    python -m benchmarks.shell
 
 `shlex.split` only finds words; the splitter finds every command, its arguments and its files. The ratio is
 what to compare between runs: a busy machine slows both.

@@ -1,4 +1,4 @@
-"""What the store costs: `python benchmarks/store.py`. Each figure also as a ratio to a bare SQLite commit.
+"""What the store costs: `python -m benchmarks.store`. Each figure also as a ratio to a bare SQLite commit.
 
 The bare commit is one INSERT of a row of the same size in one transaction of one process, without lock,
 chain, hash or check. Both are measured in turns, so that a busy machine slows both alike.

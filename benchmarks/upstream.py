@@ -1,6 +1,6 @@
 """What the upstream half costs: calls through `Supervised` and its peer, against a bare parse-and-pass hop.
 
-    python benchmarks/upstream.py [--calls 20000]
+    python -m benchmarks.upstream [--calls 20000]
 
 Both talk to the same echo process over pipes. The bare hop reads a line, parses it, changes the id and passes
 it on, as any proxy must. Read the ratios: the machine is shared.

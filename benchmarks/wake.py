@@ -46,7 +46,8 @@ async def measure(folder: Path, rounds: int, parked: int) -> None:
     async with AsyncExitStack() as stack:
         gate = await stack.enter_async_context(open_gate(folder, LIMITS + POLICY))
         decider = await asyncio.create_subprocess_exec(
-            sys.executable, __file__, "--decide", str(folder),
+            sys.executable, "-m", "benchmarks.wake", "--decide", str(folder),
+            cwd=Path(__file__).parents[1],
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert decider.stdin is not None

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import start, stdio
+from benchmarks import http, start, stdio
 from benchmarks.chart import Bars, draw
 
 SMALL = stdio.Load(one_by_one=5, many=40, flights=(4, 8))
@@ -36,6 +36,34 @@ def test_large_calls_pass_every_way_that_holds_back(tmp_path: Path) -> None:
         one.load(20_000)
         assert one.rate(64, 32) > 0
         assert one.pss() >= 0
+
+
+def test_every_way_over_http_is_measured_and_the_table_fits_a_hundred_columns() -> None:
+    for over_http in (False, True):
+        found, missing = http.calls(over_http=over_http, load=SMALL, turns=1, cache=None)
+        assert list(found) == [stdio.DIRECT, http.FLOOR, http.AIRLOCK, http.MODERN_AIRLOCK]
+        assert missing == {}
+        assert all(one.p50_ms > 0 and set(one.rates) == {1, 4, 8} for one in found.values())
+        page = stdio.page()
+        with page.capture() as caught:
+            page.print(stdio.table("a title", found))
+        lines = caught.get().splitlines()
+        assert all(len(line) <= stdio.WIDTH for line in lines)
+        assert "…" not in caught.get()
+        bars = [node for node in ET.fromstring(http.chart({"a": found})).iter() if node.tag.endswith("rect")]
+        assert len(bars) == 3
+
+
+def test_rules_parked_calls_sessions_and_sizes_are_measured_over_http() -> None:
+    state = http.by_state(SMALL, 1, sessions=3, parked=2)
+    assert list(state)[2:] == [
+        "1 rule",
+        "50 rules",
+        "500 rules",
+        "50 rules, 2 parked",
+        "50 rules, 3 sessions",
+    ]
+    assert set(http.by_size(1, load=SMALL)) >= {"airlock, to stdio", "airlock, to HTTP"}
 
 
 def test_the_start_of_airlock_is_shown_beside_the_interpreters() -> None:
