@@ -11,10 +11,10 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from airlock.errors import UsageError
+from airlock.values import dataclass
 
 PREFIXES = {"": "alk_", "agentgate": "agk_", "sidclaw": "ai_", "firewall": "aaf_", "harp": "airpat_"}
 """What a key begins with, by the API that it was made for ("" is Airlock's own)."""

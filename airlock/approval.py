@@ -11,11 +11,12 @@ Every rule about time, votes and authority stands here; the store only keeps row
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from airlock.config import Person
 from airlock.errors import AlreadySettled, NotPermitted
 from airlock.model import ApprovalRequest, Grant, Resolution, Reviewers, Status, Vote
+from airlock.values import dataclass
 
 
 def decidable_until(request: ApprovalRequest) -> int:

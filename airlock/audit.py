@@ -12,13 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from json.encoder import encode_basestring as quote
 from typing import Any
 
 from airlock.canonical import encode_text
 from airlock.errors import WireError
 from airlock.ports import AuditEntry, AuditEvent, ChainReport, Draft
+from airlock.values import dataclass
 
 VERSION = 2
 CHAIN = 0

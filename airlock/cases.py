@@ -6,13 +6,13 @@ Nothing outside the config is looked at: rates are unused, paths lead where they
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from posixpath import normpath
 
 from airlock.config import Config, PolicyCase
 from airlock.matching.selection import read_tool
 from airlock.model import Call, Decision, Origin, Principal
 from airlock.policy import Facts, Needs, Policy
+from airlock.values import dataclass
 
 NOON = 1_767_787_200_000
 """2026-01-07T12:00:00Z."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
 from airlock.errors import Problem
 from airlock.model import NOTHING, Effect, Risk
+from airlock.values import dataclass
 
 HOOK_NAMESPACES = frozenset({"bash", "file", "http", "agent", "todo", "notebook", "exec", "python"})
 """Reserved provider names: hooks and built-ins use them, and no wildcard provider matches them."""

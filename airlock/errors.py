@@ -17,7 +17,7 @@ AirlockError
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from airlock.values import dataclass
 
 
 class AirlockError(Exception):

@@ -3,7 +3,6 @@ matching. Pure; for `airlock policy explain`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from airlock.matching.frame import Frame
@@ -11,6 +10,7 @@ from airlock.matching.rules import Rule
 from airlock.matching.selection import Candidate
 from airlock.model import Call, Decision, Effect
 from airlock.policy import Facts, Findings, Policy, find, settle
+from airlock.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

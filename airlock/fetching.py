@@ -13,7 +13,6 @@ import re
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -23,6 +22,7 @@ from airlock import __version__
 from airlock.errors import UsageError
 from airlock.hooks.urls import host_of
 from airlock.reach import Inside, dial, public
+from airlock.values import dataclass
 
 FAILURES: Final = (OSError, TimeoutError, h11.ProtocolError, Inside)
 """What `fetch` raises when there is no answer: it may or may not have arrived."""

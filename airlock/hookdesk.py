@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airlock.canonical import canonical
@@ -19,6 +18,7 @@ from airlock.hooks.dialect import STILL_OPEN, Dialect, HookAnswer, HookEvent, Un
 from airlock.hooks.tools import is_ours
 from airlock.model import Call, Effect, Outcome, Proceed, Refusal, Refuse, Verdict, Wait
 from airlock.ports import MakeId
+from airlock.values import dataclass
 
 if TYPE_CHECKING:
     from airlock.gate import Gate

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from airlock import __version__
 from airlock.config import Config
 from airlock.model import JsonObject
@@ -11,6 +9,7 @@ from airlock.proxy.factory import make_upstream
 from airlock.proxy.link import Facing
 from airlock.proxy.offers import PROMPTS, RESOURCES, TOOLS
 from airlock.proxy.router import Router
+from airlock.values import dataclass
 
 LIST_SECONDS = 30.0
 """A server that was never started on this machine may have to be fetched first."""

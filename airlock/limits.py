@@ -6,8 +6,9 @@ window still covers): constant memory for each caller, and no burst of twice the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from airlock.values import dataclass
 
 MAX_CALLERS = 10_000
 """More callers than this are not told apart: the one that was quiet longest is forgotten first."""

@@ -6,9 +6,10 @@ Times are integer milliseconds since the Unix epoch, UTC. Durations are integer 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple, TypeAlias
 
+from airlock.values import dataclass
 from airlock.words import Effect as Effect
 from airlock.words import Kind as Kind
 from airlock.words import Outcome as Outcome

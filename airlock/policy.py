@@ -8,7 +8,7 @@ door: an errored deny matches, an errored allow does not, an errored ask asks wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TypeAlias
 
 from airlock.config import HOOK_NAMESPACES, Config
@@ -17,6 +17,7 @@ from airlock.matching.frame import Facts, Frame
 from airlock.matching.rules import Rule, RuleCompiler, digest, list_rules, near, problem
 from airlock.matching.selection import Candidate, Selection, Selector, resolve_lists
 from airlock.model import Call, Decision, Effect, Kind, Matched, RateUse, Risk, Terms
+from airlock.values import dataclass
 
 __all__ = ["Facts", "Needs", "Policy", "compile_policy"]
 

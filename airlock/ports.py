@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from airlock.model import ApprovalRequest, Controls, Grant, Pause, RateUse, Status, Vote, Waiter
+from airlock.values import dataclass
 
 Clock = Callable[[], int]
 """Now, in milliseconds since the epoch."""

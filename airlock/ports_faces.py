@@ -6,10 +6,10 @@ One kind of row serves them all: a record belongs to a face, has a kind, an id, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from airlock.ports import Draft
+from airlock.values import dataclass
 
 LASTING = frozenset({"policy", "webhook", "agent", "setting", "pairing", "tool", "text", "nlp_policy"})
 """Kinds that are kept until they are dropped; all others go with the history that they belong to."""

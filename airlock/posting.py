@@ -12,12 +12,12 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from airlock import __version__
 from airlock.errors import AirlockError
 from airlock.reach import Inside, dial, public
+from airlock.values import dataclass
 
 FAILURES = (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError)
 """What `post` raises when it may help to try again."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from airlock.config import Config
 from airlock.errors import AirlockError, ConfigError, Problem
 from airlock.home.trustbook import trusted
+from airlock.values import dataclass
 
 Loaded = TypeVar("Loaded")
 Sign: TypeAlias = tuple[int, ...] | None

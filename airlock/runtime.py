@@ -7,7 +7,6 @@ import hashlib
 import logging
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from airlock.home import state
 from airlock.ids import now_ms
 from airlock.keys import key_path, load_key
 from airlock.redaction import Redactor
+from airlock.values import dataclass
 
 if TYPE_CHECKING:
     from airlock.gate import Gate

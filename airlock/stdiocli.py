@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from airlock.errors import AirlockError, UsageError
 from airlock.logs import log_to
+from airlock.values import dataclass
 
 USAGE = "usage: airlock stdio --agent NAME [--config FILE] [--log-level LEVEL] [--log-file FILE]"
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}

@@ -7,11 +7,12 @@ selected one goes away by itself, the deciding keys rest until the next one was 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from airlock.cli.lines import Tone
 from airlock.model import ApprovalRequest, Status
+from airlock.values import dataclass
 
 REST_MS = 500
 """How long a request that came under the cursor by itself cannot be decided."""

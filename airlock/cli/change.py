@@ -9,9 +9,10 @@ import difflib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from airlock.values import dataclass
 
 MAX_FILE = 256 * 1024
 """A larger file is not read for a diff."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 
@@ -19,6 +18,7 @@ from airlock.cli.show import STATUS_TONE, scope_of
 from airlock.durations import milliseconds
 from airlock.errors import AirlockError, UsageError
 from airlock.model import ApprovalRequest, Resolution, Status
+from airlock.values import dataclass
 from airlock.views import answer_shape
 from airlock.visible import bounded
 

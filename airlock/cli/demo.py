@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from airlock.errors import UpstreamError
 from airlock.ids import now_ms
 from airlock.model import ApprovalRequest, JsonObject, Resolution
 from airlock.ports import AuditEntry, AuditFilter
+from airlock.values import dataclass
 from airlock.views import entry_shape
 from airlock.visible import bounded
 

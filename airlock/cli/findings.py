@@ -6,7 +6,6 @@ import importlib.util
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from airlock.ids import now_ms
 from airlock.ports import AuditEntry, AuditFilter
 from airlock.ports_faces import RecordFilter
 from airlock.runtime import database_path
+from airlock.values import dataclass
 from airlock.visible import bounded
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from airlock.cli.hookup import is_ours
 from airlock.cli.hosts import place_of
 from airlock.cli.splice import read_json
 from airlock.errors import UsageError
+from airlock.values import dataclass
 
 FILES: Final[Mapping[str, tuple[str, ...]]] = {
     "claude-code": (".claude/settings.json", ".claude/settings.local.json", "~/.claude/settings.json"),

@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -23,6 +22,7 @@ from airlock.cli.init import own_command
 from airlock.errors import UpstreamError
 from airlock.ids import make_id
 from airlock.model import Effect, JsonObject
+from airlock.values import dataclass
 from airlock.visible import bounded
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from airlock.cli.hosts import place_of
 from airlock.cli.splice import put_json, read_json
 from airlock.errors import UsageError
+from airlock.values import dataclass
 
 SECONDS: Final = 600
 """How long a client waits for its hook: longer than a question lives unless a rule says otherwise."""

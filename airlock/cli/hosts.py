@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from airlock.cli.splice import read_json, replace_json, replace_toml_tables
 from airlock.errors import UsageError
 from airlock.model import NOTHING
+from airlock.values import dataclass
 
 Form = Literal["json", "toml"]
 

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from airlock.cli.wiring import Change, Wiring, masked
 from airlock.errors import ConfigError, UsageError
 from airlock.home import state
 from airlock.model import JsonObject
+from airlock.values import dataclass
 
 ENV_FILE = ".airlock.env"
 

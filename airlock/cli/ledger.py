@@ -10,11 +10,12 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from airlock.errors import UsageError
 from airlock.home import state
+from airlock.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

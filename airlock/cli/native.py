@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from airlock.values import dataclass
 
 READING: Final = ("file/read", "file/glob", "file/grep", "file/list")
 HARMLESS: Final = ("bash/ls", "bash/pwd", "bash/echo", "bash/true")

@@ -10,13 +10,13 @@ import http.client
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from airlock.cli.replay import is_waiting
 from airlock.errors import UpstreamError
 from airlock.model import JsonObject
+from airlock.values import dataclass
 
 SECONDS: Final = 20.0
 BOTH: Final = "application/json, text/event-stream"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from airlock.cli.hosts import Server
 from airlock.cli.native import Native
 from airlock.config import HOOK_NAMESPACES
 from airlock.model import NOTHING, JsonObject
+from airlock.values import dataclass
 
 READING = """
 count describe diff exists explain find get head info inspect list log lookup ls outline peek read resolve

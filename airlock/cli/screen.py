@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from airlock.cli.board import GRANT_MS, Board, Mode
@@ -12,6 +11,7 @@ from airlock.cli.change import FileChange
 from airlock.cli.lines import Line, Span, Tone, cut, fold, hang, line, marked, span, text_of, width_of
 from airlock.cli.show import RISK_TONE, STATUS_TONE, card, deadline, local_time, scope_of, span_of
 from airlock.model import ApprovalRequest
+from airlock.values import dataclass
 from airlock.visible import bounded
 
 KEYS = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from airlock.cli.hookup import HOOKED, TOKEN_MARK, Link, edited, hook_edits
@@ -22,6 +21,7 @@ from airlock.cli.hosts import (
 from airlock.cli.plugin import plugin_files
 from airlock.cli.splice import add_toml_table, put_json, replace_json
 from airlock.errors import UsageError
+from airlock.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

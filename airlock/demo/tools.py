@@ -6,10 +6,11 @@ Nothing leaves the process: mail is only recorded, money only counted.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from airlock.model import JsonObject
+from airlock.values import dataclass
 
 
 class ToolFailure(Exception):

@@ -9,12 +9,13 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Final
 
 from airlock.config import Config
 from airlock.home.private import open_private, private_folder, read_private, state_dir, write_private
+from airlock.values import dataclass
 
 _KEPT: Final = 100
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ from airlock.errors import UsageError
 from airlock.home.private import from_home, home, read_private, state_dir, state_path, write_private
 from airlock.home.processes import KnownDatabase, Registration, databases, registered, registered_process
 from airlock.home.trustbook import difference, trust, trusted, trusted_text
+from airlock.values import dataclass
 
 __all__ = [
     "KnownDatabase",

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from airlock.canonical import encode
 from airlock.errors import AirlockError
 from airlock.model import JsonObject, Proceed, Refuse, Verdict, Wait
+from airlock.values import dataclass
 
 STILL_OPEN = "a person has not answered yet; the request is still open: make the same call again later"
 LONGEST_TOOL = 1_000

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from airlock.hooks import shell_names as names
 from airlock.hooks.shell_words import Word, WordKind
+from airlock.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

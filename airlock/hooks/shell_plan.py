@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from airlock.hooks.shell_words import Word
+from airlock.values import dataclass
 
 Words = tuple[Word, ...]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from airlock.hooks import shell_names as names
 from airlock.hooks.shell_git import git
 from airlock.hooks.shell_plan import Plan, Words
 from airlock.hooks.shell_words import Word, literal
+from airlock.values import dataclass
 
 ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=(.*)", re.DOTALL)
 

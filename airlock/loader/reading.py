@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from airlock.errors import Problem
 from airlock.home.private import from_home
 from airlock.loader.reader import Node
 from airlock.loader.substitution import SubstitutionError, expand
+from airlock.values import dataclass
 
 
 def meant(word: str, known: Iterable[str]) -> str:

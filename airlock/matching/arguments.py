@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from airlock.values import dataclass
 
 MISSING: Final = object()
 """What stands for an argument that is not there; None is JSON's null, which is there."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
@@ -21,6 +20,7 @@ from typing import Any
 from airlock.canonical import MAX_DEPTH
 from airlock.matching.celtext import MATCHED, CelError, Reading, read
 from airlock.matching.frame import Frame, Holds
+from airlock.values import dataclass
 
 MAX_NODES = 10_000
 """Arguments with more values than this are an error."""

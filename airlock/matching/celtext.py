@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from airlock.values import dataclass
 
 MAX_LENGTH = 4_000
 MAX_NESTING = 50

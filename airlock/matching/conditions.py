@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from airlock.matching.frame import Frame, Holds
 from airlock.matching.patterns import glob_source
 from airlock.matching.within import Folder, folder, maybe_under, spellings, surely_under
 from airlock.model import Effect
+from airlock.values import dataclass
 
 Test = Callable[[Any, Frame], Holds]
 Clause = Callable[[Frame], Holds]

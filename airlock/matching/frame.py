@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from airlock.model import NOTHING, Call
+from airlock.values import dataclass
 
 if TYPE_CHECKING:
     from airlock.matching.regexes import PatternSet

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from airlock.matching.arguments import MISSING, ArgumentPath, WrongType
 from airlock.matching.conditions import Condition, odd_spelling
 from airlock.matching.frame import Frame
 from airlock.matching.rules import Rule
+from airlock.values import dataclass
 
 _NOTHING: frozenset[str] = frozenset()
 _LIMITS = ("gt", "gte", "lt", "lte")

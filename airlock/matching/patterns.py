@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from airlock.config import HOOK_NAMESPACES, PatternLine
 from airlock.matching.uris import readings
 from airlock.model import Kind
+from airlock.values import dataclass
 
 if TYPE_CHECKING:
     from airlock.matching.regexes import Fullmatch

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from airlock.matching.conditions import Condition, ConditionError, compile_condi
 from airlock.matching.frame import Frame, Holds
 from airlock.matching.patterns import NameList, read_lines
 from airlock.model import Effect, Reviewers, Risk
+from airlock.values import dataclass
 
 if TYPE_CHECKING:
     from airlock.matching.cel import Expression

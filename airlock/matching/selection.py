@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from airlock.matching.grouping import Group, group
 from airlock.matching.patterns import Index, names_of
 from airlock.matching.rules import Rule, digest
 from airlock.model import NOTHING, Call, Decision, Effect, Kind, Matched, Part, RateUse
+from airlock.values import dataclass
 
 if TYPE_CHECKING:
     from airlock.matching.regexes import PatternSet

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from posixpath import normpath
 
 from airlock.matching.frame import UNRESOLVED, Frame, Holds
+from airlock.values import dataclass
 
 _UNCLEAR = re.compile(r"[\x00-\x1f\x7f\\]|^\s|\s$|^~|^[A-Za-z][A-Za-z0-9+.\-]*://|^file:")
 _UNPLAIN = "is not a plain path"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from airlock.audit import CHAIN, GENESIS, VERSION, follow, holds
@@ -15,6 +15,7 @@ from airlock.ports import AuditEvent
 from airlock.proof.pack import ALGORITHM, FORMAT, signed_bytes
 from airlock.proof.story import consulted, of_one_call, revisions, story
 from airlock.signing import fingerprint_of, key_id_of, verified
+from airlock.values import dataclass
 
 PARTS = (
     "format", "made_at", "made_by", "airlock", "action", "decisions", "approvals", "outcome", "policies",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +15,7 @@ from airlock.proxy.eras import declares
 from airlock.proxy.link import Reply, Upstream
 from airlock.proxy.router import Router
 from airlock.proxy.wire import INVALID_REQUEST, METHOD_NOT_FOUND
+from airlock.values import dataclass
 
 if TYPE_CHECKING:
     from airlock.gate import Gate

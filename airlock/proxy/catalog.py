@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from airlock.proxy.link import Upstream
 from airlock.proxy.names import Claim, NameTable, name_all
 from airlock.proxy.offers import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Offer, Section
 from airlock.proxy.router import Router
+from airlock.values import dataclass
 
 if TYPE_CHECKING:
     from airlock.gate import Gate

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from airlock.ids import make_id
 from airlock.model import Call, JsonObject, Kind, Origin, Principal, Proceed, Wait
 from airlock.proxy.eras import TOOL_USE_ID
 from airlock.proxy.link import Era, Reply, Upstream
+from airlock.values import dataclass
 
 if TYPE_CHECKING:
     from airlock.proxy.errand import Errand

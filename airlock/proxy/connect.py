@@ -7,7 +7,7 @@ the client declared, and less where the config denies it sampling, elicitation o
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 import airlock
@@ -26,6 +26,7 @@ from airlock.proxy.eras import (
 )
 from airlock.proxy.link import Era, Facing, Reply
 from airlock.proxy.peer import Manner, Peer
+from airlock.values import dataclass
 
 PROBE_SECONDS: Final = 5.0
 """How long `server/discover` alone may take before `initialize` is sent as well."""

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import logging
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from airlock.errors import WireError
 from airlock.model import JsonObject
 from airlock.proxy.link import Era, UpstreamState
 from airlock.proxy.offers import SECTIONS, Offer
+from airlock.values import dataclass
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 FORM: Final = 1

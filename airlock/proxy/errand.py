@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from airlock.model import Call, JsonObject, Kind, Proceed, Wait
 from airlock.proxy.catalog import Target
 from airlock.proxy.client import Exchange
 from airlock.proxy.link import Reply
+from airlock.values import dataclass
 
 
 @dataclass(slots=True, kw_only=True)

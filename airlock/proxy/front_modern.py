@@ -12,7 +12,7 @@ import contextlib
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from airlock.canonical import encode
@@ -43,6 +43,7 @@ from airlock.proxy.wire import (
     PARSE_ERROR,
     error_frame,
 )
+from airlock.values import dataclass
 
 HEADER_MISMATCH: Final = -32020
 MAX_HOUSES: Final = 64

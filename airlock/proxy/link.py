@@ -7,10 +7,11 @@ from a reply callback; callbacks must not raise and must not block.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol, TypeAlias
 
 from airlock.model import JsonObject
+from airlock.values import dataclass
 
 Era: TypeAlias = Literal["legacy", "modern"]
 """`legacy`: revisions with an `initialize` handshake; `modern`: 2026-07-28, an envelope on each request."""

@@ -11,8 +11,9 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from airlock.values import dataclass
 
 SEPARATOR: Final = "__"
 MIN_BUDGET: Final = 24

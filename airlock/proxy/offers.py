@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from airlock.errors import UpstreamError
 from airlock.model import JsonObject
 from airlock.proxy.link import Reply, Upstream
+from airlock.values import dataclass
 
 MAX_ITEMS: Final = 100_000
 MAX_PAGES: Final = 1_000

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from airlock.model import JsonObject
@@ -24,6 +23,7 @@ from airlock.proxy.wire import (
     request_frame,
     result_frame,
 )
+from airlock.values import dataclass
 
 _log = logging.getLogger("airlock.upstream")
 

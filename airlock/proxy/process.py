@@ -16,12 +16,13 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
 from airlock.errors import UpstreamError
 from airlock.proxy.pipes import LineReader
+from airlock.values import dataclass
 
 PASSED: Final = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "TMPDIR")
 """What of our own environment a child gets; everything else must stand in the config."""

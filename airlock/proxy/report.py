@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from airlock import __version__
@@ -12,6 +12,7 @@ from airlock.proxy.link import Facing, Phase
 from airlock.proxy.names import Claim, name_all
 from airlock.proxy.offers import TOOLS
 from airlock.proxy.router import MakeUpstream, Router
+from airlock.values import dataclass
 
 if TYPE_CHECKING:
     from airlock.config import Config

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from airlock.proxy.eras import CAPABILITIES, INPUT_REQUIRED
 from airlock.proxy.errand import Errand
 from airlock.proxy.link import Reply, Upstream
 from airlock.proxy.wire import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST
+from airlock.values import dataclass
 
 ROUND_SECONDS: Final = 600.0
 MAX_ROUNDS: Final = 32

@@ -7,7 +7,7 @@ each notification names the one it belongs to.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,7 @@ from airlock.proxy.eras import SUBSCRIPTION
 from airlock.proxy.link import Reply, Upstream
 from airlock.proxy.offers import PROMPTS, RESOURCES, TEMPLATES, TOOLS, Section, reply_of
 from airlock.proxy.wire import INTERNAL_ERROR, INVALID_PARAMS
+from airlock.values import dataclass
 
 if TYPE_CHECKING:
     from airlock.proxy.taskbook import Task, Watcher

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
 from airlock.canonical import encode
@@ -16,6 +16,7 @@ from airlock.errors import WireError
 from airlock.ids import now_ms
 from airlock.model import JsonObject, Principal, Proceed
 from airlock.proxy.link import Upstream
+from airlock.values import dataclass
 from airlock.views import iso
 
 if TYPE_CHECKING:

@@ -9,13 +9,14 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import Any, Final
 
 from airlock.config import OAuthConfig, ProviderConfig
 from airlock.errors import UpstreamError
 from airlock.home.private import private_folder, read_private, state_dir, write_private
+from airlock.values import dataclass
 
 LOCK_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 0.05

@@ -7,7 +7,7 @@ a Proceed; the gate does, from `Spent`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from airlock import approval
@@ -32,6 +32,7 @@ from airlock.ports import Change, Clock, MakeId, Store
 from airlock.queue.drafts import Scribe
 from airlock.queue.endings import ATTEMPTS, Endings, ended
 from airlock.queue.lobby import Lobby
+from airlock.values import dataclass
 
 MOST_SHOWN = 4 * 1024 * 1024
 """Bytes of arguments that a person is asked about; a hundred questions of one agent stay within bounds."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from airlock.store.failures import telling
 from airlock.store.files import prepare
 from airlock.store.lock import FileLock, lock_path
 from airlock.store.schema import APPLICATION_ID, NEWER, SCHEMA, migration
+from airlock.values import dataclass
 
 OLDEST_SQLITE = (3, 38, 0)
 LARGEST_LOG = 64 * 2**20

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from airlock.errors import AirlockError, StoreError
 from airlock.ports import Draft
+from airlock.values import dataclass
 
 LARGEST = 256
 """Members of one transaction: more would hold the lock for longer than others like."""

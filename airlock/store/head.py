@@ -13,7 +13,6 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from airlock.audit import CHAIN, VERSION, Head
 from airlock.canonical import canonical
 from airlock.errors import StoreError
 from airlock.keys import derive
+from airlock.values import dataclass
 
 
 def head_path(database: Path) -> Path:

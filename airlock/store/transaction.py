@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from airlock.store.failures import telling
 from airlock.store.lock import FileLock
+from airlock.values import dataclass
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from airlock.audit import PRUNED, Head, verify
@@ -21,6 +21,7 @@ from airlock.store.head import Seal, fresh_head, head_path
 from airlock.store.lock import FileLock, lock_path
 from airlock.store.transaction import Writing
 from airlock.store.writes import append, read_tail
+from airlock.values import dataclass
 
 PRUNE_AT_ONCE = 20_000
 """Events that one transaction removes: each holds the lock for some milliseconds."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from airlock.audit import GENESIS, digest, text_of
 from airlock.errors import Conflict, NewerSchema, Stale
@@ -12,6 +11,7 @@ from airlock.model import ApprovalRequest, Grant, RateUse, Vote, Waiter
 from airlock.ports import Change, Draft
 from airlock.store.rows import EVENT, GRANT, REQUEST, event_row, grant_row, request_row
 from airlock.store.schema import NEWER, SCHEMA
+from airlock.values import dataclass
 
 
 def _marks(columns: str) -> str:

@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from airlock import apikeys
 from airlock.apikeys import ALL_SCOPES, Scope
@@ -17,6 +16,7 @@ from airlock.config import Config
 from airlock.limits import SlidingLimits
 from airlock.ports import Clock
 from airlock.ports_keys import KeyStore
+from airlock.values import dataclass
 from airlock.web.errors import HttpError
 
 log = logging.getLogger(__name__)

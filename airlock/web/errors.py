@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -23,6 +23,7 @@ from airlock.errors import (
     WireError,
 )
 from airlock.model import Status
+from airlock.values import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,6 +18,7 @@ from airlock.apikeys import Scope as KeyScope
 from airlock.config import Config
 from airlock.errors import AirlockError
 from airlock.model import Principal, PrincipalKind
+from airlock.values import dataclass
 from airlock.web.auth import OPEN, SECRET, Credential
 from airlock.web.endpoint import address_of, admitted, named_headers, take
 from airlock.web.errors import HttpError, answer_airlock_error

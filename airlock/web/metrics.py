@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from airlock import __version__
+from airlock.values import dataclass
 
 MEDIA = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from starlette.datastructures import Headers
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from airlock.apikeys import Scope
 from airlock.config import ServerConfig
+from airlock.values import dataclass
 from airlock.web.auth import Credential
 from airlock.web.bodies import REST_LIMIT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from airlock.config import Config
@@ -13,6 +13,7 @@ from airlock.limits import SlidingLimits
 from airlock.ports import Clock, MakeId
 from airlock.ports_faces import RecordStore
 from airlock.ports_keys import KeyStore
+from airlock.values import dataclass
 from airlock.web.auth import Authenticator
 from airlock.web.errands import Errands
 from airlock.web.holder import Holder

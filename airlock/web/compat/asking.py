@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, assert_never
 
 from airlock.errors import AlreadySettled, Conflict, NoSuchRequest, NotPermitted
@@ -22,6 +22,7 @@ from airlock.model import (
     Wait,
 )
 from airlock.ports_faces import Record, RecordStore
+from airlock.values import dataclass
 from airlock.web.auth import Credential
 from airlock.web.errors import HttpError
 from airlock.web.mcp import principal_of, refused_agent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from airlock.limits import Taken
 from airlock.model import ApprovalRequest
 from airlock.ports_faces import Record
+from airlock.values import dataclass
 from airlock.web.endpoint import authorization
 from airlock.web.errors import Fault
 from airlock.web.limiting import epoch_headers

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from airlock.model import NOTHING, Effect
+from airlock.values import dataclass
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

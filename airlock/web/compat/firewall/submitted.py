@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from airlock.errors import UsageError
+from airlock.values import dataclass
 from airlock.web.compat.asking import Kept
 from airlock.web.compat.firewall.opinions import Action
 from airlock.web.compat.firewall.words import HTTP_PROXY, names_of

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airlock.errors import NotPermitted
 from airlock.model import ApprovalRequest, Status
 from airlock.ports_faces import Record
+from airlock.values import dataclass
 from airlock.views import iso
 from airlock.web.auth import Credential
 from airlock.web.compat.asking import Kept, collect

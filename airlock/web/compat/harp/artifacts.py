@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -13,6 +13,7 @@ from airlock.canonical import parse
 from airlock.errors import Conflict, NotPermitted, UsageError, WireError
 from airlock.model import Overlay
 from airlock.ports_faces import Record
+from airlock.values import dataclass
 from airlock.web import schemas
 from airlock.web.auth import Credential
 from airlock.web.compat.asking import Ask, Kept, ask, records_of

@@ -6,11 +6,11 @@ A registered agent acts under the YAML agent of its name where there is one, els
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airlock.errors import NoSuchRequest
 from airlock.ports_faces import Record
+from airlock.values import dataclass
 from airlock.views import iso
 from airlock.web.compat.asking import records_of
 from airlock.web.compat.sidclaw.words import FACE, dashed, loosely

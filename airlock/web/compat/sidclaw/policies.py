@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airlock.model import Effect, Overlay
 from airlock.ports_faces import Record
+from airlock.values import dataclass
 from airlock.web.compat.matching import matches
 from airlock.web.compat.sidclaw.words import (
     EFFECTS,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airlock.model import ApprovalRequest
 from airlock.ports_faces import RecordFilter
+from airlock.values import dataclass
 from airlock.views import iso
 from airlock.web import schemas
 from airlock.web.compat.asking import Kept, records_of

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
 from airlock.matching.regexes import Finder
+from airlock.values import dataclass
 from airlock.web.compat.firewall.nlp.patterns import KINDS, Kind
 
 LONGEST = 65_536

@@ -11,13 +11,14 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from airlock.canonical import encode
 from airlock.config import JudgeConfig
 from airlock.model import Effect
 from airlock.ports import Clock
+from airlock.values import dataclass
 from airlock.visible import bounded
 from airlock.web.compat.firewall.nlp.detectors import LONGEST, Finding, Findings, look, masked
 from airlock.web.compat.firewall.nlp.endpoint import Endpoint, Unjudged

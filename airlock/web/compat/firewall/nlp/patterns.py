@@ -7,8 +7,8 @@ give it away. The prefixes of keys are those that their issuers document.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from airlock.values import dataclass
 from airlock.web.compat.firewall.nlp import checks
 
 KEY_PREFIXES = (

@@ -10,11 +10,11 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from airlock.canonical import parse
 from airlock.errors import WireError
+from airlock.values import dataclass
 
 CONTENT_SAFETY = "content_safety"
 PII_DETECTION = "pii_detection"

@@ -10,12 +10,13 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from airlock.canonical import encode, parse
 from airlock.errors import AirlockError, UsageError, WireError
+from airlock.values import dataclass
 
 log = logging.getLogger("airlock.rego")
 

@@ -13,11 +13,11 @@ Of all that a policy says the strictest holds: deny, ask, an `allow` that is fal
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from airlock.errors import UsageError
 from airlock.model import Effect
+from airlock.values import dataclass
 from airlock.web.compat.firewall.opinions import HOUR, LEAST_LIFE, MOST_LIFE
 from airlock.web.compat.firewall.words import EFFECTS, RISKS, graver
 
