@@ -269,10 +269,14 @@ class ApprovalRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """A person's answer on its way in. `grant_ms` makes it a grant as well; `any_args` widens that."""
+    """A person's answer on its way in. `grant_ms` makes it a grant as well; `any_args` widens that.
+
+    `via` is where it was given: `command`, `watch`, `rest`, or the name of a sister API.
+    """
 
     approve: bool
     identity: str
+    via: str = ""
     note: str = ""
     grant_ms: int | None = None
     any_args: bool = False

@@ -22,6 +22,9 @@ from airlock.values import dataclass
 from airlock.views import answer_shape
 from airlock.visible import bounded
 
+VIA = "command"
+"""How history calls this road to an answer."""
+
 Answer = Callable[[Places, str], Awaitable[ApprovalRequest]]
 
 
@@ -58,7 +61,9 @@ def approve(
     if any_args and for_ is None:
         raise UsageError("`--any-args` widens a grant: say how long with `--for 10m`")
     identity = decider(pin_stdin=pin_stdin)
-    resolution = Resolution(approve=True, identity=identity, note=note, grant_ms=for_, any_args=any_args)
+    resolution = Resolution(
+        approve=True, identity=identity, via=VIA, note=note, grant_ms=for_, any_args=any_args
+    )
     return wait_for(_decide(here(), codes, resolution, yes=yes))
 
 
@@ -76,7 +81,7 @@ def deny(*, codes: tuple[str, ...], reason: str, everything: bool, agent: str, p
     if everything == bool(codes) or everything != bool(agent):
         raise UsageError("name the codes, or `--all --agent NAME`")
     identity = decider(pin_stdin=pin_stdin)
-    resolution = Resolution(approve=False, identity=identity, note=reason)
+    resolution = Resolution(approve=False, identity=identity, via=VIA, note=reason)
     return wait_for(_decide(here(), codes, resolution, agent=agent))
 
 

@@ -106,7 +106,9 @@ class Story:
         if not self._quiet:
             put_lines([line(""), *card(request, now_ms()), line("")])
         approve = await self._answer(request)
-        resolution = Resolution(approve=approve, identity=local_identity(), note="" if approve else "not now")
+        resolution = Resolution(
+            approve=approve, identity=local_identity(), via="demo", note="" if approve else "not now"
+        )
         await self._runtime.gate.resolve(request.id, resolution)
         self._told(tool, await pending.result(PATIENCE))
 

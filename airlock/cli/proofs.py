@@ -38,7 +38,7 @@ HEX_KEY = 64
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Not to stdout."
 )
 def proof(reference: str, output: Path | None) -> None:
-    """All that shows what happened to one call, signed: for somebody who has nothing but this file.
+    """Make a signed proof pack of one call, for somebody who has nothing but this file.
 
     ID is that of a call, of its decision (`airlock audit --json`), of its question, or the question's code.
     """

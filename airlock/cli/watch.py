@@ -198,6 +198,7 @@ class Watch:
         resolution = Resolution(
             approve=act.wish is not Wish.DENY,
             identity=self._identity,
+            via="watch",
             note=act.reason,
             grant_ms=GRANT_MS if act.wish is Wish.GRANT else None,
         )

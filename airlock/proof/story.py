@@ -109,7 +109,7 @@ def _decision(event: AuditEvent) -> JsonObject:
 
 
 def _answer(event: AuditEvent) -> JsonObject:
-    """`from` is where it came from: `local` (this machine), `key` or `secret` (over HTTP) …"""
+    """`from` is where it was given; where that was not noted, the kind of the identity says it."""
     body = body_of(event)
     by = _text(body, "voter") or _text(body, "by")
     return {
@@ -117,7 +117,7 @@ def _answer(event: AuditEvent) -> JsonObject:
         "at": iso(event.at),
         "what": ANSWERS[event.kind],
         "by": by,
-        "from": by.partition(":")[0],
+        "from": _text(body, "via") or by.partition(":")[0],
         "note": _text(body, "note"),
     }
 

@@ -70,9 +70,10 @@ class Desk:
     def _change(self, settled: approval.Settled, resolution: Resolution) -> Change:
         request = settled.request
         kind = "request.voted" if settled.missing else f"request.{request.status}"
-        events: list[Draft] = [
-            self._scribe.request(kind, request, voter=resolution.identity, missing=settled.missing)
-        ]
+        said: dict[str, Any] = {"voter": resolution.identity, "missing": settled.missing}
+        if resolution.via:
+            said["via"] = resolution.via
+        events: list[Draft] = [self._scribe.request(kind, request, **said)]
         grants: tuple[Grant, ...] = ()
         if settled.grant is not None:
             grants = (settled.grant,)

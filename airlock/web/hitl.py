@@ -17,6 +17,8 @@ from airlock.web.errors import JsonAnswer
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
 NOTE_LIMIT = 2_000
+VIA = "rest"
+"""How history calls this road to an answer."""
 
 SEE = frozenset({Scope.READ, Scope.APPROVALS_DECIDE})
 DECIDE = frozenset({Scope.APPROVALS_DECIDE})
@@ -41,6 +43,7 @@ async def approve(asked: Asked) -> Response:
     resolution = Resolution(
         approve=True,
         identity=asked.who.identity,
+        via=VIA,
         note=_text(asked.body, "note"),
         grant_ms=grant_ms,
         any_args=any_args,
@@ -51,7 +54,7 @@ async def approve(asked: Asked) -> Response:
 async def deny(asked: Asked) -> Response:
     """A no, with a reason that the agent reads."""
     note = _text(asked.body, "reason")
-    return await _resolve(asked, Resolution(approve=False, identity=asked.who.identity, note=note))
+    return await _resolve(asked, Resolution(approve=False, identity=asked.who.identity, via=VIA, note=note))
 
 
 async def _resolve(asked: Asked, resolution: Resolution) -> Response:

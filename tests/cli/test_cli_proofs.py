@@ -30,7 +30,7 @@ async def test_a_pack_is_made_of_a_code_and_of_every_id_and_holds(terminal: Term
     code = await lived(terminal)
     (row,) = (await terminal.quick("audit", "--json")).json
     by_code = (await terminal.quick("audit", "proof", code)).json
-    assert by_code["approvals"][0]["note"] == "go on"
+    assert (by_code["approvals"][0]["note"], by_code["approvals"][0]["from"]) == ("go on", "command")
     for reference in (row["id"], row["request_id"], by_code["action"]["id"]):
         assert (await terminal.quick("audit", "proof", reference)).json["action"] == by_code["action"]
     file = terminal.folder / "pack.json"

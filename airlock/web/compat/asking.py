@@ -270,7 +270,7 @@ async def resolve(
     """
     if kept.request is None:
         raise AlreadySettled("the request was decided by policy", status=str(kept.record.body["effect"]))
-    answer = Resolution(approve=approve, identity=credential.identity, note=note)
+    answer = Resolution(approve=approve, identity=credential.identity, via=kept.record.face, note=note)
     try:
         return await services.gate.resolve(kept.request.id, answer)
     except AlreadySettled as error:

@@ -178,8 +178,8 @@ def test_any_call_of_any_road_has_a_proof_pack(lived: tuple[Firewall, dict[str, 
     }  # fmt: skip
     pack = pack_of(wall, ids["asked"])
     assert [(one["what"], one["from"]) for one in pack["approvals"]] == [
-        ("voted", "key"),
-        ("approved", "key"),
+        ("voted", "firewall"),
+        ("approved", "firewall"),
     ]
     assert pack["made_by"].startswith("key:")
     assert "hunter22" not in json.dumps(pack)

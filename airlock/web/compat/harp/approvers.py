@@ -65,6 +65,7 @@ async def decide(asked: Asked) -> Response:
     resolution = Resolution(
         approve=decision["decision"] == words.APPROVE,
         identity=who.identity,
+        via=FACE,
         note=decision["reason"] or "",
     )
     try:

@@ -147,7 +147,7 @@ async def _decide(asked: Asked, *, approve: bool) -> Response:
     await check_name(services, who, name)
     if approve and request.status is Status.PENDING:
         await check_apart(services, who, request, name)
-    resolution = Resolution(approve=approve, identity=who.identity, note=note)
+    resolution = Resolution(approve=approve, identity=who.identity, via=FACE, note=note)
     decided = await services.gate.resolve(request.id, resolution)
     await _remember(services, decided, name)
     shape = approval_shape(decided, await around(services, [decided]), people=True)
