@@ -7,6 +7,8 @@ import logging
 import sys
 from pathlib import Path
 
+import uvloop
+
 from airlock.errors import AirlockError, UsageError
 from airlock.logs import log_to
 from airlock.values import dataclass
@@ -63,7 +65,9 @@ def main(words: list[str]) -> int:
         sys.stderr.write(f"airlock: {error}\n")
         return 2
     try:
-        return asyncio.run(_serve(options))
+        # Its turns are made in C: of what a call costs one by one that is a tenth.
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(options))
     except KeyboardInterrupt:
         return 130
 

@@ -36,6 +36,7 @@ LIBRARIES = {
     "anyio": {"proxy", "web"},
     "starlette": {"web"},
     "h11": {"fetching"},
+    "uvloop": {"stdiocli"},
     "uvicorn": {"listener"},
     "cryptography": {"web", "signing"},
     "click": {"cli"},
