@@ -21,6 +21,7 @@ import resource
 import signal
 import struct
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -133,7 +134,7 @@ class Shelf:
         """What a policy is, or what is wrong with it."""
         try:
             policy = Policy(text, self._builtins)
-            policy.judge("{}")  # what is wrong for every input comes out
+            policy.judge("{}")
         except Wrong as wrong:
             return wrong.answer
         return {"version": policy.version, "package": policy.package, "rules": policy.rules}
@@ -162,7 +163,7 @@ class Policy:
 
     def __init__(self, text: str, builtins: set[str]) -> None:
         self._engine, self.version = parsed(text)
-        tree = json.loads(self._engine.get_ast_as_json())[0]["ast"]
+        tree = tree_of(self._engine)
         path = path_of(tree["package"]["refr"])
         self.package = ".".join(path)
         heads = [(names, kind) for rule in tree["rules"] for names, kind in heads_of(rule)]
@@ -175,6 +176,8 @@ class Policy:
         self.rules = [name for name in OUTPUTS if name in found]
         if not found & set(EFFECTIVE):
             raise Wrong(f"it has none of the rules {', '.join(f'`{one}`' for one in EFFECTIVE)}", 1)
+        self.judge("{}")  # what is wrong for every input comes out, before anything is written into it
+        self._engine = engine_with(demanding(text, tree), old=self.version == 0)
 
     def judge(self, given: str) -> dict[str, Any]:
         """Its outputs by name; what is undefined is not among them."""
@@ -205,8 +208,7 @@ def parsed(text: str) -> tuple[Any, int]:
     if not _MISSING_IF.search(modern.cause):
         raise modern
     engine = engine_with(text, old=True)
-    tree = json.loads(engine.get_ast_as_json())[0]["ast"]
-    heads = {names[0] for rule in tree["rules"] for names, _ in heads_of(rule)}
+    heads = {names[0] for rule in tree_of(engine)["rules"] for names, _ in heads_of(rule)}
     if heads & KEYWORDS:  # `allow if {` of version 1 is `allow`, always, and a rule `if` in version 0
         raise modern
     return engine, 0
@@ -224,6 +226,12 @@ def engine_with(text: str, *, old: bool) -> Any:
     except RuntimeError as error:
         raise told(error) from None
     return engine
+
+
+def tree_of(engine: Any) -> dict[str, Any]:
+    """The syntax tree of its one policy."""
+    tree: dict[str, Any] = json.loads(engine.get_ast_as_json())[0]["ast"]
+    return tree
 
 
 def told(error: Exception) -> Wrong:
@@ -304,6 +312,84 @@ def nodes(tree: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 def line_of(node: dict[str, Any]) -> int:
     """The line that a node begins in."""
     return int(node["span"]["line"])
+
+
+def demanding(text: str, tree: dict[str, Any]) -> str:
+    """The policy with, before each `not`, what OPA wants to be there for it.
+
+    In OPA `not f(input.x)` is undefined where `input.x` is; only `not input.x` and `not input.x == y` hold
+    then: its compiler takes what a call works on out of the negation. The engine negates all of it.
+    """
+    mark, source, added = "airlock", text.encode(), defaultdict[int, str](str)
+    while mark in text:
+        mark += "_"
+    named = {path_of(one["refr"])[-1] for one in tree["imports"]}
+    named |= {names[0] for rule in tree["rules"] for names, _ in heads_of(rule)} | {"input", "data"}
+    for rule in tree["rules"]:
+        for query in (one for kind, one in nodes(rule) if kind == "query"):
+            wanted = [(stmt, list(demands(stmt, rule, named, source))) for stmt in query["stmts"]]
+            braced = query["span"]["start"] != next((one["span"]["start"] for one in query["stmts"]), None)
+            if any(parts for _, parts in wanted) and not braced:
+                added[query["span"]["start"]] += "{ "
+                added[query["span"]["end"]] += " }"
+            for stmt, parts in wanted:
+                for number, part in enumerate(parts):
+                    added[stmt["span"]["start"]] += f"{mark}_{stmt['sidx']}_{number} := {part}; "
+    for place in sorted(added, reverse=True):
+        source = source[:place] + added[place].encode() + source[place:]
+    return source.decode()
+
+
+def demands(stmt: dict[str, Any], rule: Any, named: set[str], source: bytes) -> Iterator[str]:
+    """What must be there for one statement, where it is a negation, as it is written."""
+    if "NotExpr" not in stmt["literal"]:
+        return
+    ((form, node),) = stmt["literal"]["NotExpr"]["expr"].items()
+    known = Counter(str(one["value"]) for kind, one in nodes(rule) if kind == "Var")
+    known -= Counter(str(one["value"]) for kind, one in nodes(stmt) if kind == "Var")
+    spans = [one[part] for kind, one in nodes(rule) if kind == "Every" for part in ("key", "value")]
+    bound = named | set(known) | {written(span, source) for span in spans if span}
+    for name in indexes(form, node):
+        if name == "_" or name not in bound:
+            raise Wrong(f"`{name}` under `not`: nothing binds it (`some {name} in …`, before)", line_of(stmt))
+    given = "".join(f" {written(one['span'], source)}" for one in stmt.get("with_mods") or ())
+    for part in worked_on(form, node, named, own=True, spared=True):
+        yield written(part["span"], source) + given
+
+
+def written(span: dict[str, int], source: bytes) -> str:
+    return source[span["start"] : span["end"]].decode()
+
+
+def indexes(form: str, node: dict[str, Any]) -> Iterator[str]:
+    """The variables that stand in brackets, but for those that a comprehension has for itself."""
+    if form == "RefBrack" and "Var" in node["index"]:
+        yield str(node["index"]["Var"]["value"])
+    if not form.endswith("Compr"):
+        for inner in inside([*node.values()]):
+            yield from indexes(*inner)
+
+
+def worked_on(form: str, node: Any, named: set[str], *, own: bool, spared: bool) -> Iterator[dict[str, Any]]:
+    """The calls and references of a negated expression: `own` is itself, `spared` may be missing."""
+    is_path = form in {"RefDot", "RefBrack"}
+    is_read = is_path or (form == "Var" and node["value"] in named)
+    if (form == "Call" and not own) or (is_read and not spared):
+        yield node
+    elif not form.endswith("Compr"):
+        for name, value in node.items():
+            for inner in inside(value if name != "fcn" else None):
+                spares = name != "index" and ((is_path and spared) or (own and node.get("op") == "Eq"))
+                yield from worked_on(*inner, named, own=False, spared=spares)
+
+
+def inside(value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The expressions that a part of the tree holds, each with its kind."""
+    if isinstance(value, list):
+        for one in value:
+            yield from inside(one)
+    elif isinstance(value, dict) and len(value) == 1:
+        yield from value.items()
 
 
 if __name__ == "__main__":
