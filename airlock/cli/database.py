@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from airlock.cli.frame import Frame, Group, here, wait_for
-from airlock.cli.places import open_places
+from airlock.cli.places import one_config
 from airlock.cli.render import put, put_json
 from airlock.errors import UsageError
+from airlock.runtime import open_store
 
 
 @click.group(cls=Group, example="airlock db backup /backup/airlock.db")
@@ -30,12 +31,13 @@ async def _backup(frame: Frame, file: Path) -> None:
         raise UsageError(f"`{file}` exists already: name a new file")
     if not os.access(file.absolute().parent, os.W_OK | os.X_OK):
         raise UsageError(f"cannot write `{file}`: its folder is not there, or not yours to write in")
-    async with open_places(frame) as places:
-        runtimes = await places.runtimes()
-        if len(runtimes) != 1:
-            raise UsageError("several databases are known: name the config of one with `--config FILE`")
-        source = runtimes[0].config.database
-        await runtimes[0].store.backup(file)
+    config = one_config(frame)
+    source = config.database
+    store = await open_store(config)
+    try:
+        await store.backup(file)
+    finally:
+        await store.close()
     if frame.json:
         put_json({"ok": True, "database": source, "file": str(file), "bytes": file.stat().st_size})
     else:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import click
 
 from airlock.apikeys import OWN_SCOPES, PREFIXES, ApiKey, Scope, parse_scopes
 from airlock.cli.authority import PIN_OPTION, decider
 from airlock.cli.frame import Frame, Group, here, wait_for
-from airlock.cli.places import known_configs
+from airlock.cli.places import one_config
 from airlock.cli.render import complain, put, put_json, put_table
 from airlock.cli.show import local_time
 from airlock.config import Config
 from airlock.durations import milliseconds
 from airlock.errors import UsageError
-from airlock.home import state
 from airlock.ids import make_id, now_ms
 from airlock.keyring import Keyring, Wish, key_shape
 from airlock.runtime import open_store
@@ -87,7 +83,7 @@ def _end(length: str) -> int | None:
 async def _create(frame: Frame, wish: Wish, by: str) -> None:
     from airlock.loader.file import load
 
-    config = _config(frame)
+    config = one_config(frame)
     wish.check(load(config.file, lenient=True).agents)
     async with _keyring(config) as ring:
         made = await ring.create(wish, by=by, within=frozenset(Scope))
@@ -105,7 +101,7 @@ def list_() -> None:
 
 
 async def _list(frame: Frame) -> None:
-    async with _keyring(_config(frame)) as ring:
+    async with _keyring(one_config(frame)) as ring:
         rows = await ring.list()
     if frame.json:
         put_json([key_shape(key) for key in rows])
@@ -133,27 +129,12 @@ def revoke(key_id: str, pin_stdin: bool) -> None:
 
 
 async def _revoke(frame: Frame, key_id: str, by: str) -> None:
-    async with _keyring(_config(frame)) as ring:
+    async with _keyring(one_config(frame)) as ring:
         key = await ring.revoke(key_id, by=by)
     if frame.json:
         put_json({"ok": True, **key_shape(key)})
     else:
         put(f"{key.id} is revoked")
-
-
-def _config(frame: Frame) -> Config:
-    """The one config whose database is meant: the one that counts here, else the only one that is known."""
-    from airlock.loader.file import load
-
-    with contextlib.suppress(UsageError):
-        located = state.locate(frame.config, os.environ, Path.cwd())
-        if not located.found or state.trusted(located.path):
-            return load(located.path, lenient=True)
-    found = known_configs(frame)
-    if len({config.database for config in found}) > 1:
-        names = ", ".join(str(config.file) for config in found)
-        raise UsageError(f"several databases are known here: name a config with `--config`, one of {names}")
-    return found[0]
 
 
 @asynccontextmanager

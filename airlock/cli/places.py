@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -141,16 +141,20 @@ def known_configs(frame: Frame, *, quiet: bool = False) -> list[Config]:
         return [_usable(path, databases.get(os.path.realpath(path), ""), quiet=quiet)]
     configs: dict[str, Config] = {}
     wrong: ConfigError | None = None
-    for path in dict.fromkeys([*_located(), *map(Path, databases)]):
+    counting = [located.path] if (located := _located()) and _relied_on(located) else []
+    for path in dict.fromkeys([*map(_real, counting), *map(Path, databases)]):
         try:
             config = _usable(path, databases.get(str(path), ""), quiet=quiet)
         except ConfigError as error:
             wrong = wrong or error
             continue
-        if _exists(config.database):
+        if _exists(config.database) or path in map(_real, counting):
             configs[str(path)] = config
     if not configs and wrong is not None:
         raise wrong
+    if not configs and located:
+        # Nothing else is known, and a person's command starts no program of it.
+        return [_usable(_real(located.path), "", quiet=quiet)]
     if not configs:
         raise UsageError(
             "no database is known here: name a config with `--config FILE`, or run `airlock init`"
@@ -158,12 +162,35 @@ def known_configs(frame: Frame, *, quiet: bool = False) -> list[Config]:
     return list(configs.values())
 
 
-def _located() -> Iterator[Path]:
-    """The config that counts here, unless it merely lies in the working directory and nobody trusted it."""
+def one_config(frame: Frame) -> Config:
+    """The one config whose database is meant: the one that counts here, else the only one that is known."""
+    from airlock.loader.file import load
+
     with contextlib.suppress(UsageError):
-        located = state.locate(None, os.environ, Path.cwd())
-        if not located.found or state.trusted(located.path):
-            yield Path(os.path.realpath(located.path))
+        located = state.locate(frame.config, os.environ, Path.cwd())
+        if _relied_on(located):
+            return load(located.path, lenient=True)
+    found = known_configs(frame)
+    if len({config.database for config in found}) > 1:
+        names = ", ".join(str(config.file) for config in found if config.file.exists())
+        raise UsageError(f"several databases are known here: name a config with `--config`, one of {names}")
+    return found[0]
+
+
+def _located() -> state.Located | None:
+    """The config that counts here, or None."""
+    with contextlib.suppress(UsageError):
+        return state.locate(None, os.environ, Path.cwd())
+    return None
+
+
+def _relied_on(located: state.Located) -> bool:
+    """False for one that merely lies in the working directory and that nobody trusted."""
+    return not located.found or state.trusted(located.path)
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 def _usable(path: Path, database: str, *, quiet: bool) -> Config:
@@ -173,9 +200,9 @@ def _usable(path: Path, database: str, *, quiet: bool) -> Config:
     except ConfigError as error:
         if not database or not _exists(database):
             raise
-        if not quiet:
+        if not quiet and path.exists():  # who removed it knows that it is gone
             complain(f"`{path}` is wrong, so its people are not known: {error.problems[0]}")
-        return Config(file=Path(os.path.realpath(path)), digest="", database=database)
+        return Config(file=_real(path), digest="", database=database)
 
 
 def _loaded(path: Path) -> Config:

@@ -257,6 +257,49 @@ async def test_a_config_in_the_working_directory_that_nobody_trusted_is_left_alo
     assert not (stranger / "evil.db").exists()
 
 
+async def test_the_queue_of_a_fresh_config_is_empty(terminal: Terminal) -> None:
+    waits = await terminal.run("pending")
+    history = await terminal.run("audit", "--json")
+    assert (waits.code, waits.out) == (0, "nothing waits\n")
+    assert (history.code, history.json) == (0, [])
+
+
+async def test_a_config_in_the_working_directory_counts_where_nothing_else_is_known(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    (stranger / "airlock.yaml").write_text("database: sqlite:///airlock.db\nagents: {}\n")
+    assert (await terminal.run("pending", "--json", cwd=stranger)).json == []
+    (stranger / "airlock.yaml").write_text("database: 7\n")
+    wrong = await terminal.run("pending", cwd=stranger, env={"AIRLOCK_STATE_DIR": str(tmp_path / "new")})
+    assert wrong.code == 2
+    assert f"{stranger}/airlock.yaml:1: database" in wrong.err
+
+
+async def test_a_config_that_was_removed_is_not_complained_about(terminal: Terminal, tmp_path: Path) -> None:
+    async with parked(terminal.config) as calls:
+        request = await calls.ask("demo/write_note", {"name": "plan"})
+    terminal.config.unlink()
+    ended = await terminal.run("pending", "--json", cwd=tmp_path)
+    assert [row["id"] for row in ended.json] == [request.id]
+    assert ended.err == ""
+
+
+async def test_a_backup_is_of_the_database_of_the_config_that_counts(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "airlock.yaml").write_text(terminal.config.read_text())
+    async with parked(other / "airlock.yaml"), parked(terminal.config):
+        ended = await terminal.run("db", "backup", str(tmp_path / "copy.db"), "--json")
+        nowhere = await terminal.run("db", "backup", str(tmp_path / "more.db"), cwd=tmp_path)
+    assert ended.json["database"] == f"sqlite:///{terminal.folder}/airlock.db"
+    assert nowhere.code == 2
+    assert "several databases are known here" in nowhere.err
+
+
 async def test_people_can_decide_while_the_policy_is_broken(terminal: Terminal) -> None:
     async with parked(terminal.config) as calls:
         request = await calls.ask("demo/write_note", {"name": "plan"})
