@@ -42,11 +42,27 @@ _OURS: Final = frozenset(
         "upgrade",
         "expect",
         "forwarded",
+        "via",
+        "x-real-ip",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-url",
+        "x-rewrite-url",
     }
 )
-"""Headers that frame the message or say how it travels: whoever asks does not write them."""
+"""Headers that frame the message, say how it travels, or that some servers take for the method or the path in
+place of those that were judged: whoever asks does not write them."""
 
 MOST_URL, MOST_HEADERS, MOST_HEADER_BYTES = 8_000, 64, 16_384
+MOST_TOLD_HEADERS, MOST_PIECES = 256, 5_000
+"""Of an answer: headers, and the tiny pieces in which its body may come. Each costs, however small it is."""
+
+_USUAL_PIECE = 512
+_MOST_INTERIM = 20
+_PIECES_AT_ONCE = 50
+"""After so many the others have their turn: a server that has sent much holds up nobody."""
+
 _CHUNK = 65_536
 _HEAD_LIMIT = 65_536
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}\Z")
@@ -72,7 +88,7 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """What came back. `cut`: the body was longer than was wanted."""
+    """What came back. `cut`: the body was longer than was wanted, or in too many pieces."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -93,7 +109,7 @@ def planned(
     anywhere = _is_named(host, port, parts.scheme, named)
     if not anywhere:
         _check_place(host, port)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    target = parts.path + (f"?{parts.query}" if parts.query else "")
     return Fetch(
         method=method,
         tls=parts.scheme == "https",
@@ -121,7 +137,8 @@ def _place(url: str) -> tuple[str, int]:
 
 
 def _normal(url: str, host: str) -> str:
-    """The one spelling: small letters in front, no usual port, no fragment, no escape that is not needed."""
+    """The one spelling: small letters in front, no usual port, a path, no empty query, no fragment, no escape
+    that is not needed."""
     scheme, _, rest = url.partition("://")
     scheme = scheme.lower()
     split = re.search(r"[/?#]", rest)
@@ -132,8 +149,8 @@ def _normal(url: str, host: str) -> str:
         raise UsageError("`params.url` must have a port from 1 to 65535")
     shown = f"[{host}]" if ":" in host else host
     place = shown if number == _USUAL_PORTS[scheme] else f"{shown}:{number}"
-    path = _ESCAPE.sub(_escape, after.partition("#")[0])
-    return f"{scheme}://{place}{path}"
+    path, mark, query = _ESCAPE.sub(_escape, after.partition("#")[0]).partition("?")
+    return f"{scheme}://{place}{path or '/'}{mark if query else ''}{query}"
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -168,8 +185,9 @@ def _checked(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     for name, text in headers.items():
         if not _HEADER_NAME.match(name) or not _HEADER_TEXT.match(text) or text != text.strip():
             raise UsageError(f"`params.headers` holds what is no header: `{name[:60]!r}`")
-        if name.lower() in _OURS or name.lower().startswith(("proxy-", "x-forwarded-")):
-            raise UsageError(f"`params.headers` may not hold `{name}`: Airlock writes it")
+        plain = name.lower().replace("_", "-")  # some servers read both alike
+        if plain in _OURS or plain.startswith(("proxy-", "x-forwarded-")):
+            raise UsageError(f"`params.headers` may not hold `{name}`: leave it out")
     return tuple(headers.items())
 
 
@@ -218,23 +236,38 @@ async def _exchange(
 
 
 async def _answer(machine: h11.Connection, reader: asyncio.StreamReader, limit: int) -> Fetched:
-    head: h11.Response | None = None
-    body = bytearray()
-    while True:
-        event = machine.next_event()
-        if event is h11.NEED_DATA:
-            machine.receive_data(await reader.read(_CHUNK))
-        elif isinstance(event, h11.Response):
-            head = event
-        elif isinstance(event, h11.Data):
+    head, body = await _first(machine, reader), bytearray()
+    headers = tuple((name.decode("latin-1"), text.decode("latin-1")) for name, text in head.headers)
+    pieces = 0
+    while pieces < MOST_PIECES + len(body) // _USUAL_PIECE:
+        event, pieces = await _next(machine, reader), pieces + 1
+        if isinstance(event, h11.Data):
             body += event.data
-        if head is not None and (isinstance(event, h11.EndOfMessage) or len(body) > limit):
-            headers = tuple((name.decode("latin-1"), text.decode("latin-1")) for name, text in head.headers)
-            return Fetched(
-                status=head.status_code, headers=headers, body=bytes(body[:limit]), cut=len(body) > limit
-            )
-        if isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
-            raise h11.RemoteProtocolError("the connection ended before an answer")
+        if isinstance(event, h11.EndOfMessage) or len(body) > limit:
+            cut = len(body) > limit
+            return Fetched(status=head.status_code, headers=headers, body=bytes(body[:limit]), cut=cut)
+        if pieces % _PIECES_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return Fetched(status=head.status_code, headers=headers, body=bytes(body), cut=True)
+
+
+async def _first(machine: h11.Connection, reader: asyncio.StreamReader) -> h11.Response:
+    """The head of the answer, after a few that announce it."""
+    for _ in range(_MOST_INTERIM):
+        event = await _next(machine, reader)
+        if isinstance(event, h11.Response):
+            if len(event.headers) > MOST_TOLD_HEADERS:
+                raise h11.RemoteProtocolError(f"more than {MOST_TOLD_HEADERS} headers")
+            return event
+    raise h11.RemoteProtocolError(f"no answer after {_MOST_INTERIM} announcements of one")
+
+
+async def _next(machine: h11.Connection, reader: asyncio.StreamReader) -> h11.Event:
+    while (event := machine.next_event()) is h11.NEED_DATA:
+        machine.receive_data(await reader.read(_CHUNK))
+    if not isinstance(event, h11.Event) or isinstance(event, h11.ConnectionClosed):
+        raise h11.RemoteProtocolError("the connection ended before an answer")
+    return event
 
 
 def _head(wanted: Fetch) -> h11.Request:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import subprocess
 import threading
@@ -10,12 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from socket import create_server, socket
 
+import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airlock.errors import UsageError
-from airlock.fetching import FAILURES, Fetch, fetch, planned
+from airlock.fetching import FAILURES, MOST_PIECES, MOST_TOLD_HEADERS, Fetch, fetch, planned
 from airlock.reach import Inside
 
 pytestmark = pytest.mark.anyio
@@ -30,9 +32,8 @@ def plan(url: str, method: str = "GET", *, named: frozenset[str] = frozenset(), 
     ("url", "place"),
     [
         ("https://api.example.com/a?b=c", (True, "api.example.com", 443, "/a?b=c")),
-        ("http://example.com", (False, "example.com", 80, "/")),
-        ("https://example.com/?x", (True, "example.com", 443, "/?x")),
-        ("https://example.com?x=/..", (True, "example.com", 443, "/?x=/..")),
+        ("http://example.com/", (False, "example.com", 80, "/")),
+        ("https://example.com/?x=/..?", (True, "example.com", 443, "/?x=/..?")),
         ("http://example.com:443/", (False, "example.com", 443, "/")),
         ("https://[2606:4700::1]/a%2Fb", (True, "2606:4700::1", 443, "/a%2Fb")),
         ("https://8.8.8.8/a//b", (True, "8.8.8.8", 443, "/a//b")),
@@ -90,6 +91,9 @@ def test_a_url_in_its_normal_form_is_taken(url: str, place: tuple[object, ...]) 
         "HTTP://example.com/",
         "http://EXAMPLE.com/",
         "http://example.com/#x",
+        "http://example.com",
+        "http://example.com?x",
+        "http://example.com/a?",
         "http://example.com/a/../b",
         "http://example.com/a/./b",
         "http://example.com/..",
@@ -107,7 +111,9 @@ def test_what_is_odd_leads_inside_or_has_another_spelling_is_refused(url: str) -
 
 def test_the_normal_form_is_named() -> None:
     with pytest.raises(UsageError, match=r"normal form: https://example.com/a%2Fb~$"):
-        plan("HTTPS://Example.com:443/a%2fb%7E#x")
+        plan("HTTPS://Example.com:443/a%2fb%7E?#x")
+    with pytest.raises(UsageError, match=r"normal form: https://api.example.com/\?q=1$"):
+        plan("https://api.example.com?q=1")
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=60))
@@ -158,6 +164,10 @@ def test_the_config_opens_a_host_a_port_and_no_more() -> None:
         {"Expect": "100-continue"},
         {"Proxy-Authorization": "x"},
         {"X-Forwarded-For": "127.0.0.1"},
+        {"X_Forwarded_For": "127.0.0.1"},
+        {"Content_Length": "0"},
+        {"X-HTTP-Method-Override": "DELETE"},
+        {"X-Original-URL": "/admin"},
         {f"X{number}": "" for number in range(65)},
         {"X": "a" * 17_000},
     ],
@@ -245,6 +255,58 @@ async def test_an_answer_is_read_to_its_end_or_to_the_limit(
 async def test_what_is_no_whole_answer_is_a_failure(data: bytes) -> None:
     with server(says(data)) as place, pytest.raises(FAILURES):
         await get(place)
+
+
+def floods(head: bytes, piece: bytes) -> Callable[[socket], None]:
+    """Sends the piece without end, as fast as it is taken."""
+
+    def answer(connection: socket) -> None:
+        connection.recv(65_536)
+        with suppress(OSError):
+            connection.sendall(head)
+            while True:
+                connection.sendall(piece * 1_000)
+
+    return answer
+
+
+async def test_an_answer_in_tiny_pieces_without_end_is_cut_and_others_have_their_turn_meanwhile() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with server(floods(head, b"1\r\na\r\n")) as place:
+        beside = asyncio.create_task(others())
+        status, body, cut = await get(place, limit=10_000_000, seconds=20)
+        beside.cancel()
+    assert (status, cut) == (200, True)
+    assert MOST_PIECES <= len(body) < MOST_PIECES + 20
+    assert turns > MOST_PIECES // 100
+
+
+async def test_a_long_answer_in_pieces_of_a_usual_size_is_whole() -> None:
+    piece = b"400\r\n" + b"x" * 1024 + b"\r\n"
+    whole = piece * (MOST_PIECES + 1_000) + b"0\r\n\r\n"
+    with server(says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + whole)) as place:
+        status, body, cut = await get(place, limit=10_000_000, seconds=20)
+    assert (status, len(body), cut) == (200, 1024 * (MOST_PIECES + 1_000), False)
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * (MOST_TOLD_HEADERS + 1) + b"\r\n", b"x"),
+    ],
+)
+async def test_a_head_without_end_is_a_failure_long_before_the_time(head: bytes, piece: bytes) -> None:
+    with server(floods(head, piece)) as place, pytest.raises(h11.RemoteProtocolError):
+        await get(place, seconds=20)
 
 
 async def test_an_answer_that_trickles_ends_with_the_time() -> None:
