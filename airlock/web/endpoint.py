@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airlock.errors import AirlockError
 from airlock.limits import Taken
-from airlock.web.auth import Credential, retry_after
+from airlock.web.auth import OPEN, SECRET, Credential, retry_after
 from airlock.web.bodies import Gone, json_object, read_body
 from airlock.web.errors import HttpError, answer_airlock_error
 from airlock.web.limiting import epoch_headers
@@ -124,9 +124,13 @@ def admitted(services: Services, scope: Scope, credential: Credential, usual: in
 
 
 def _caller(scope: Scope, credential: Credential | None, usual: int) -> tuple[str, int]:
-    """Under which name a request counts, and how many of them may come in a minute."""
-    if credential is not None and credential.rate:
-        return f"{usual}:{credential.identity}", credential.rate
+    """Under which name a request counts, and how many of them may come in a minute.
+
+    A key or a token counts wherever it comes from: whoever has one may have many addresses. What several
+    people share, or nobody needs, counts by address too.
+    """
+    if credential is not None and credential.identity not in {SECRET, OPEN}:
+        return f"{usual}:{credential.identity}", credential.rate or usual
     address = address_of(scope)
     return f"{usual}:{credential.identity}@{address}" if credential else f"{usual}:{address}", usual
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,10 +16,20 @@ class Errands:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._promised = 0
 
     def __len__(self) -> int:
-        """How many are under way."""
-        return len(self._tasks)
+        """How many are under way, and how many may begin."""
+        return len(self._tasks) + self._promised
+
+    @contextmanager
+    def promised(self) -> Iterator[None]:
+        """A place for one that may begin meanwhile: whoever comes next finds it taken."""
+        self._promised += 1
+        try:
+            yield
+        finally:
+            self._promised -= 1
 
     def begin(self, work: Coroutine[Any, Any, None], closing: Closing) -> None:
         """Start it; `closing.drain` waits for it as for an open answer."""

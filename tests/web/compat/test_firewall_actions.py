@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +17,7 @@ from airlock.web.compat.firewall.opinions import HOUR, MOST_LIFE, USUAL_LIFE, Op
 from airlock.web.compat.firewall.ruling import joined
 from airlock.web.compat.firewall.words import policy_name
 from tests.support.firewalls import AGENT, Firewall, open_firewall
-from tests.support.gateways import SECRET
+from tests.support.gateways import BOUND, SECRET
 
 ASKED = "pending_approval"
 
@@ -391,6 +394,21 @@ def test_an_agent_has_a_hundred_actions_a_minute_and_people_fifty(wall: Firewall
         beyond = wall.ask("GET", path, by=by)
         assert (beyond.status, beyond.json()["error"]) == (429, "RATE_LIMITED")
         assert 1 <= int(beyond.headers["Retry-After"]) <= 120
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there all of 127.0.0.0/8 is this machine")
+def test_a_key_has_no_more_requests_from_other_addresses(wall: Firewall) -> None:
+    headers = {"X-Agent-Key": wall.key("moving", AGENT, is_agent=True, rate=None).text}
+    statuses = []
+    for number in range(101):
+        source = (f"127.0.1.{number + 1}", 0)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", wall.gateway.port, timeout=BOUND, source_address=source
+        )
+        with contextlib.closing(connection):
+            connection.request("GET", "/v1/actions?limit=1", headers=headers)
+            statuses.append(connection.getresponse().status)
+    assert statuses == [*[200] * 100, 429]
 
 
 # -- what several policies come to ------------------------------------------------------------------------

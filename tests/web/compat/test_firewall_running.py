@@ -324,6 +324,33 @@ def test_only_so_many_requests_are_under_way_and_no_yes_is_lost_by_that(
     assert ended(wall, approved)["status"] == "succeeded"
 
 
+def test_many_that_come_at_once_are_no_more_under_way_than_may_be(
+    wall: Firewall, target: TargetServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airlock.web.compat.firewall.running.MOST_AT_ONCE", 2)
+    held = threading.Event()
+    target.replies += [Reply(then=held.wait) for _ in range(12)]
+    body = {"tool": "http_proxy", "operation": "GET", "params": {"url": f"{target.url}/many"}}
+    together = threading.Barrier(12)
+
+    def submit() -> int:
+        together.wait(BOUND)
+        return wall.ask("POST", "/v1/actions", body).status
+
+    try:
+        waiting = [wall.gateway.later(submit) for _ in range(12)]
+        statuses = sorted(one.result() for one in waiting)
+        assert statuses == [201] * 2 + [503] * 10
+    finally:
+        held.set()
+    wall.gateway.until(lambda: proxy_is_free(wall, target))
+
+
+def proxy_is_free(wall: Firewall, target: TargetServer) -> bool:
+    body = {"tool": "http_proxy", "operation": "GET", "params": {"url": f"{target.url}/free"}}
+    return wall.ask("POST", "/v1/actions", body).status == 201
+
+
 @pytest.mark.parametrize(
     ("params", "field"),
     [

@@ -14,7 +14,7 @@ from airlock.web.compat.asking import Ask, Kept, ask, asker, speaker
 from airlock.web.compat.firewall.collecting import collected
 from airlock.web.compat.firewall.faults import CONFLICT, ERROR, FORBIDDEN, MALFORMED, NOT_FOUND
 from airlock.web.compat.firewall.ruling import ruling
-from airlock.web.compat.firewall.running import begin, beside, check_open, plan, runner
+from airlock.web.compat.firewall.running import begin, beside, place, plan, runner
 from airlock.web.compat.firewall.seeing import agents_key, check_sees, found, sees
 from airlock.web.compat.firewall.shapes import ACTION, PAGINATION, action_shape, action_shapes
 from airlock.web.compat.firewall.states import risk_of_kept, status_of
@@ -57,13 +57,16 @@ async def submit(asked: Asked) -> Response:
     services, who = asked.services, asked.who
     wanted = submitted(asked.body, speaker(services, FACE, who))
     config = runner(services, wanted.action.tool)
-    request, more = None, {}
-    if config is not None:
-        check_open(services)
-        request, more = plan(wanted.action, config), beside(config)
+    request = None if config is None else plan(wanted.action, config)
 
     async def make() -> str:
-        return (await _asked(asked, wanted, more)).record.id
+        if config is None or request is None:
+            return (await _asked(asked, wanted, {})).record.id
+        with place(services):
+            kept = await _asked(asked, wanted, beside(config))
+            if kept.record.body["effect"] == "allow":
+                begin(services, who, kept, request, wanted.action)
+        return kept.record.id
 
     made, fresh = await once(
         services,
@@ -75,8 +78,6 @@ async def submit(asked: Asked) -> Response:
         patience=PATIENCE,
     )
     kept = await found(services, "act", made)
-    if fresh and request is not None and kept.record.body["effect"] == "allow":
-        begin(services, who, kept, request, wanted.action)
     status = 200 if not fresh else 202 if status_of(kept) == "pending_approval" else 201
     return JsonAnswer(await action_shape(services, kept), status)
 

@@ -12,7 +12,7 @@ from airlock.web.auth import Credential
 from airlock.web.compat.asking import Kept, collect, known_arguments, report
 from airlock.web.compat.firewall.opinions import Action
 from airlock.web.compat.firewall.ruling import ruling
-from airlock.web.compat.firewall.running import begin, check_open, claimed, lost, plan, runner, started_at
+from airlock.web.compat.firewall.running import begin, claimed, lost, place, plan, runner, started_at
 from airlock.web.compat.firewall.seeing import found
 from airlock.web.compat.firewall.submitted import action_of
 from airlock.web.errors import HttpError
@@ -38,15 +38,15 @@ async def collected(services: Services, who: Credential, kept: Kept) -> Kept:
         wanted = _plan(services, kept, action)
     except UsageError as error:
         return await _failed(services, who, kept, Outcome.ERROR, str(error))
-    check_open(services)
-    after = await _spent(services, who, kept, action)
-    if after.request is None or after.request.status is not Status.USED:
-        return after
-    mine = await claimed(services, after)
-    if mine is None:
-        return await found(services, "act", kept.record.id)
-    begin(services, who, mine, wanted, action)
-    return mine
+    with place(services):
+        after = await _spent(services, who, kept, action)
+        if after.request is None or after.request.status is not Status.USED:
+            return after
+        mine = await claimed(services, after)
+        if mine is not None:
+            begin(services, who, mine, wanted, action)
+            return mine
+    return await found(services, "act", kept.record.id)
 
 
 async def _spent(services: Services, who: Credential, kept: Kept, action: Action) -> Kept:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -112,12 +113,15 @@ async def claimed(services: Services, kept: Kept) -> Kept | None:
     return replace(kept, record=claim)
 
 
-def check_open(services: Services) -> None:
-    """HttpError 503 when this gateway ends, or makes as many requests as it can: it begins no other."""
+@contextmanager
+def place(services: Services) -> Iterator[None]:
+    """A place for one request, to begin it within; HttpError 503 when this gateway ends, or has none free."""
     if services.closing.asked.is_set():
         raise HttpError(503, "the gateway is ending: ask again", headers={"Retry-After": "1"})
     if len(services.errands) >= MOST_AT_ONCE:
         raise HttpError(503, "too many requests are under way: ask again", headers={"Retry-After": "5"})
+    with services.errands.promised():
+        yield
 
 
 def begin(services: Services, who: Credential, kept: Kept, wanted: Fetch, action: Action) -> None:
