@@ -15,7 +15,7 @@ from airlock.config import HOOK_NAMESPACES, Config
 from airlock.errors import ConfigError, Problem
 from airlock.matching.frame import Facts, Frame
 from airlock.matching.rules import Rule, RuleCompiler, digest, list_rules, near, problem
-from airlock.matching.selection import Candidate, Selection, Selector, resolve_lists
+from airlock.matching.selection import Candidate, Selection, Selector, resolve_lists, strictest_first
 from airlock.model import Call, Decision, Effect, Kind, Matched, RateUse, Risk, Terms
 from airlock.values import dataclass
 
@@ -176,31 +176,35 @@ class Policy:
 
 def find(selection: Selection, frame: Frame, used: dict[str, int]) -> Findings:
     """Ask every candidate. `used` counts what earlier parts of the same call use of a rate."""
-    findings = Findings(selection=selection)
-    candidates, holding, troubled = selection.candidates, findings.holding, findings.troubled
-    arguments = frame.arguments
-    for number, wanted in selection.alone:
+    holding: list[int] = []
+    troubled: list[Hit] = []
+    findings = Findings(selection=selection, holding=holding, troubled=troubled, spent=[])
+    candidates, arguments = selection.candidates, frame.arguments
+    for wanted, alone in selection.alone:
         if wanted and wanted not in arguments:
             continue
-        candidate = candidates[number]
-        answer = True if candidate.judge is None else candidate.judge(frame)
-        if answer is False:
-            continue
-        if answer is not True:
-            troubled.append((candidate, answer))
-        elif candidate.limit is None:
-            holding.append(number)
-        else:
-            _count(findings, number, frame, used)
+        for number in alone:
+            candidate = candidates[number]
+            answer = True if candidate.judge is None else candidate.judge(frame)
+            if answer is False:
+                continue
+            if answer is not True:
+                troubled.append((candidate, answer))
+            elif candidate.limit is None:
+                holding.append(number)
+            else:
+                _count(findings, number, frame, used)
     for group in selection.groups:
         numbers, trouble = group.ask(frame)
         holding += numbers
         if trouble:
             troubled += [(candidates[number], why) for number, why in trouble]
-    if selection.groups:
-        holding.sort()
-        if troubled:
-            troubled.sort(key=lambda hit: (-hit[0].rule.effect.strictness, hit[0].rule.id))
+    # As the candidates stand: they were asked by argument.
+    holding.sort()
+    if troubled:
+        troubled.sort(key=lambda hit: strictest_first(hit[0]))
+    if findings.spent:
+        findings.spent.sort(key=strictest_first)
     return findings
 
 

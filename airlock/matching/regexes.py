@@ -113,12 +113,13 @@ class PatternSet:
         """Which patterns occur in the text, or why that cannot be said."""
         if len(text) > MAX_TEXT:
             return TOO_LONG
+        try:
+            data = text.encode()  # once, and not by the engine's wrapper for each set
+        except UnicodeError:
+            return "is not valid Unicode"
         hits: list[str] = []
         for patterns, compiled in self._sets:
-            try:
-                numbers = compiled.Match(text)
-            except UnicodeError:
-                return "is not valid Unicode"
+            numbers = compiled.Match(data)
             if len(patterns) not in numbers:
                 return "needs more memory than the expression engine has"
             if len(numbers) > 1:

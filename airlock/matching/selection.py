@@ -39,8 +39,8 @@ class Candidate:
 class Selection:
     """The candidates for one (agent, kind, tool), deny rules first, and the decisions already made.
 
-    `groups` are asked as one; `alone` are the numbers of the rest, each with an argument that it cannot
-    hold without, or "".
+    `groups` are asked as one; `alone` are the numbers of the rest, by an argument that they cannot hold
+    without, or "".
     """
 
     tool: str
@@ -55,7 +55,7 @@ class Selection:
     path_names: frozenset[str] = frozenset()
     plain: bool = False
     groups: tuple[Group, ...] = ()
-    alone: tuple[tuple[int, str], ...] = ()
+    alone: tuple[tuple[str, tuple[int, ...]], ...] = ()
     decisions: dict[tuple[int, ...], Decision] = field(default_factory=dict)
 
     def needy(self, arguments: Mapping[str, Any]) -> bool:
@@ -131,7 +131,7 @@ class Selector:
 
     def _select(self, agent: str, kind: Kind, provider: str, name: str) -> Selection:
         names = names_of(kind, provider, name)
-        candidates = sorted(self._candidates(agent, kind, names), key=_strictest_first)
+        candidates = sorted(self._candidates(agent, kind, names), key=strictest_first)
         plain = f"{provider}/{name}" if provider else name
         groups, grouped = group(enumerate(one.rule for one in candidates))
         return Selection(
@@ -147,9 +147,7 @@ class Selector:
             path_names=_path_names(candidates),
             plain=not any(one.rule.conditional for one in candidates),
             groups=groups,
-            alone=tuple(
-                (number, one.rule.wanted) for number, one in enumerate(candidates) if number not in grouped
-            ),
+            alone=_by_wanted(candidates, grouped),
         )
 
     def _candidates(self, agent: str, kind: Kind, names: Sequence[str]) -> Iterable[Candidate]:
@@ -184,6 +182,17 @@ class Selector:
         )
 
 
+def _by_wanted(
+    candidates: Sequence[Candidate], grouped: frozenset[int]
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The numbers of those that are in no group, by the argument that they need."""
+    found: dict[str, list[int]] = {}
+    for number, one in enumerate(candidates):
+        if number not in grouped:
+            found.setdefault(one.rule.wanted, []).append(number)
+    return tuple((wanted, tuple(numbers)) for wanted, numbers in found.items())
+
+
 def _judge(rule: Rule) -> Callable[[Frame], Holds] | None:
     """The shortest way to the rule's answer."""
     if rule.when is None and rule.unless is None and rule.window is None:
@@ -194,7 +203,8 @@ def _judge(rule: Rule) -> Callable[[Frame], Holds] | None:
     return rule.holds
 
 
-def _strictest_first(candidate: Candidate) -> tuple[int, str]:
+def strictest_first(candidate: Candidate) -> tuple[int, str]:
+    """What candidates are sorted by."""
     return -candidate.rule.effect.strictness, candidate.rule.id
 
 

@@ -7,12 +7,11 @@ are read a piece per turn of the loop and written at once: they never make anyon
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from airlock.proxy.wire import LINE_LIMIT, LineSplitter
@@ -33,14 +32,19 @@ class _Batch:
     Answers to lines that arrived together leave together: one system call instead of one for each.
     """
 
-    __slots__ = ("dirty", "open")
+    __slots__ = ("depth", "dirty")
 
     def __init__(self) -> None:
-        self.open = False
+        self.depth = 0
         self.dirty: list[LineWriter] = []
 
-    def end(self) -> None:
-        self.open = False
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.depth -= 1
+        if self.depth:
+            return
         dirty, self.dirty = self.dirty, []
         for writer in dirty:
             writer.flush()
@@ -49,15 +53,9 @@ class _Batch:
 _batch = _Batch()  # one loop reads pipes in a process, and a batch never outlives one callback
 
 
-@contextlib.contextmanager
-def together() -> Iterator[None]:
+def together() -> _Batch:
     """What is written within leaves at the end, in one system call for each descriptor."""
-    outer, _batch.open = _batch.open, True
-    try:
-        yield
-    finally:
-        if not outer:
-            _batch.end()
+    return _batch
 
 
 class LineReader:
@@ -153,11 +151,8 @@ class LineReader:
     def _hand_on(self, lines: list[bytes]) -> None:
         if not lines:
             return
-        _batch.open = True
-        try:
+        with _batch:
             self._on_lines(lines)
-        finally:
-            _batch.end()
 
 
 class LineWriter:
@@ -200,7 +195,7 @@ class LineWriter:
         self.size += len(data)
         if self._watching:
             self._weigh()
-        elif not _batch.open:
+        elif not _batch.depth:
             self.flush()
         elif not self._queued:
             self._queued = True

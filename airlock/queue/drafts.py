@@ -111,19 +111,23 @@ class Scribe:
 
     def completed(self, proceed: Proceed, outcome: Outcome, error: str) -> Draft:
         """How a call that ran came out, and how long it took."""
-        ran = max(0, self._clock() - proceed.started_at)
+        now = self._clock()
+        ran = max(0, now - proceed.started_at)
         body: Mapping[str, Any] | str = f'{{"outcome":"{outcome}","duration_ms":{ran:d}}}'
         if error:  # a server may repeat what it was given
             hidden = proceed.decision.terms.redact
             told = self._redactor.scrub(error[:2000], proceed.call.arguments, hidden)
             body = {"outcome": str(outcome), "duration_ms": ran, "error": told}
-        return self._draft(
-            "call.completed",
-            body,
-            call_id=proceed.call.id,
-            agent=proceed.call.agent,
-            tool=proceed.decision.tool or proceed.call.tool,
+        call = proceed.call
+        return Draft(
+            id=self._make_id(),
+            kind="call.completed",
+            at=now,
+            body=body,
+            call_id=call.id,
             request_id=proceed.request_id,
+            agent=call.principal.name,
+            tool=proceed.decision.tool or call.tool,
         )
 
     def request(self, kind: str, request: ApprovalRequest, *, call_id: str = "", **more: Any) -> Draft:

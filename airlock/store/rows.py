@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from airlock.apikeys import ApiKey
 
 EVENT = "seq, id, kind, at, call_id, request_id, agent, tool, prev, hash, body"
+WRITTEN = f"seq, {', '.join(Draft._fields)}, prev, hash"
+"""EVENT in the order of a draft, so that its row is put together in one step."""
+
 REQUEST = (
     "id, code, fingerprint, scope, status, version, agent, identity, kind, tool, arguments, parts, origin, "
     "call_id, rule, rule_digest, reason, matched, risk, reviewers, reuse_ms, grantable, kept, again, heard, "
@@ -33,20 +36,10 @@ def _json(value: Any) -> str:
 
 
 def event_row(seq: int, draft: Draft, body: str, prev: bytes, digest: bytes) -> Row:
-    """The columns of EVENT for a draft at its place."""
-    return (
-        seq,
-        draft.id,
-        draft.kind,
-        draft.at,
-        draft.call_id,
-        draft.request_id,
-        draft.agent,
-        draft.tool,
-        prev,
-        digest,
-        body,
-    )
+    """The columns of WRITTEN for a draft at its place."""
+    if draft.body is not body:
+        draft = draft._replace(body=body)
+    return (seq, *draft, prev, digest)
 
 
 def event_of(row: Row) -> AuditEvent:

@@ -9,7 +9,7 @@ from airlock.audit import GENESIS, digest, text_of
 from airlock.errors import Conflict, NewerSchema, Stale
 from airlock.model import ApprovalRequest, Grant, RateUse, Vote, Waiter
 from airlock.ports import Change, Draft
-from airlock.store.rows import EVENT, GRANT, REQUEST, event_row, grant_row, request_row
+from airlock.store.rows import GRANT, REQUEST, WRITTEN, event_row, grant_row, request_row
 from airlock.store.schema import NEWER, SCHEMA
 from airlock.values import dataclass
 
@@ -22,11 +22,11 @@ TAIL = (
     "SELECT s.revision, s.schema, e.seq, e.hash FROM state AS s LEFT JOIN event AS e "
     "ON e.seq = (SELECT max(seq) FROM event)"
 )
-INSERT_EVENT = f"INSERT INTO event ({EVENT}) VALUES ({_marks(EVENT)})"
+INSERT_EVENT = f"INSERT INTO event ({WRITTEN}) VALUES ({_marks(WRITTEN)})"
 INSERT_NEXT = (
-    f"INSERT INTO event ({EVENT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, "
-    "(SELECT e.hash FROM event AS e, state AS s WHERE e.seq = ?1 - 1 AND e.hash = ?9 "
-    f"AND s.id = 1 AND s.revision = ?12 AND s.schema = {SCHEMA}), ?10, ?11)"
+    f"INSERT INTO event ({WRITTEN}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
+    "(SELECT e.hash FROM event AS e, state AS s WHERE e.seq = ?1 - 1 AND e.hash = ?10 "
+    f"AND s.id = 1 AND s.revision = ?12 AND s.schema = {SCHEMA}), ?11)"
 )
 """The same, but only where the chain still ends as the row says and nothing else has changed: else the event
 has no `prev`, which no row may lack, and an event that somebody put there has its number."""
