@@ -61,7 +61,6 @@ LATER = (
 LATER_FOR_URLS = (
     "airlock.proxy.upstream_http",
     "airlock.proxy.upstream_sse",
-    "airlock.proxy.http_client",
     "airlock.proxy.http_frames",
 )
 LATER_FOR_LOGINS = ("airlock.proxy.oauth", "airlock.proxy.oauth_guard", "airlock.proxy.tokens")

@@ -1,24 +1,22 @@
 """HTTP to one server: the config's headers, its login, the environment's proxy, redirects that stay at home.
 
-The client library is loaded when the first such server starts. Nothing of our own client's is ever sent.
+Nothing of our own client's is ever sent. Connections are kept for a moment and used again.
 """
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import ssl
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final
-from urllib.parse import SplitResult, urlsplit
-from urllib.request import getproxies, proxy_bypass
-
-import aiohttp
-from yarl import URL
 
 import airlock
 from airlock.config import ProviderConfig
-from airlock.errors import AirlockError
-from airlock.proxy.event_stream import TooLong
-from airlock.proxy.http_words import cure
+from airlock.errors import AirlockError, UpstreamError
+from airlock.proxy.http_place import Place, followed, place_of, proxy_for
+from airlock.proxy.http_wire import Answer, Broken, Tunnel, Wire
 
 if TYPE_CHECKING:
     from airlock.proxy.oauth import Keeper
@@ -32,11 +30,6 @@ goes into a connection that is being closed.
 """
 
 MOST_REDIRECTS: Final = 10
-REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-KEEP_METHOD: Final = frozenset({307, 308})
-
-FAILURES: Final = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
-"""What the library raises when there is no answer, or no more of it."""
 
 
 class Unreachable(Exception):
@@ -49,69 +42,41 @@ class HttpClient:
     def __init__(
         self, provider: ProviderConfig, keeper: Keeper | None, on_end: Callable[[str], None]
     ) -> None:
-        self._provider = provider
         self._keeper = keeper
         self._on_end = on_end
-        self._url = URL(provider.url)
-        self._proxy = proxy_for(provider.url)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                ssl=ssl.create_default_context(),
-                limit=0,
-                keepalive_timeout=KEPT_SECONDS,
-                resolver=aiohttp.ThreadedResolver(),
-            ),
-            headers={
-                "User-Agent": f"airlock/{airlock.__version__}",
-                "Accept-Encoding": "identity",
-                **{name: secret.reveal() for name, secret in provider.headers.items()},
-            },
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # Each request has a time limit of ours, and a stream may be silent for as long as it likes.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-            trust_env=False,  # it would send passwords from ~/.netrc; the proxy is looked up here
-        )
+        self._home = place_of(provider.url)
+        self._proxy = proxy_for(self._home)
+        self._tls: ssl.SSLContext | None = None
+        self._own = own_headers(provider, self._home)
+        self._free: dict[tuple[str, str, int], list[Wire]] = {}
+        self._open: set[Wire] = set()
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._closed = False
 
-    async def send(
-        self, method: str, headers: Mapping[str, str], data: bytes | None = None
-    ) -> aiohttp.ClientResponse:
+    async def send(self, method: str, headers: Mapping[str, str], data: bytes = b"") -> Answer:
         """The head of the answer, whatever it says. Unreachable without one; AirlockError for a login."""
-        url = self._url
-        try:
-            for _ in range(MOST_REDIRECTS):
-                response = await self._once(method, url, headers, data)
-                further = followed(response, method) if response.status in REDIRECTS else None
-                if further is None:
-                    break
-                response.release()
-                url = further
-            return response
-        except AirlockError:
-            raise
-        except FAILURES as error:
-            raise Unreachable(self._why(error)) from None
+        place = self._home
+        for _ in range(MOST_REDIRECTS):
+            answer = await self._authorized(method, place, headers, data)
+            further = followed(place, answer, method)
+            if further is None:
+                break
+            answer.release()
+            place = further
+        return answer
 
-    async def _once(
-        self, method: str, url: URL, headers: Mapping[str, str], data: bytes | None
-    ) -> aiohttp.ClientResponse:
+    async def _authorized(self, method: str, place: Place, headers: Mapping[str, str], data: bytes) -> Answer:
         """One request. A token that is refused is renewed, and the request sent once more: the server did
         nothing with it."""
         if self._keeper is None:
-            return await self._request(method, url, headers, data)
+            return await self._once(method, place, headers, data)
         login = await self._had(self._keeper.current())
-        response = await self._request(method, url, _bearing(headers, login), data)
-        if response.status == 401:
+        answer = await self._once(method, place, _bearing(headers, login), data)
+        if answer.status == 401:
             fresh = await self._had(self._keeper.renewed(login))
-            response.release()
-            response = await self._request(method, url, _bearing(headers, fresh), data)
-        return response
-
-    async def _request(
-        self, method: str, url: URL, headers: Mapping[str, str], data: bytes | None
-    ) -> aiohttp.ClientResponse:
-        return await self._session.request(
-            method, url, headers=headers, data=data, allow_redirects=False, proxy=self._proxy
-        )
+            answer.release()
+            answer = await self._once(method, place, _bearing(headers, fresh), data)
+        return answer
 
     async def _had(self, asking: Awaitable[Login]) -> Login:
         try:
@@ -120,96 +85,162 @@ class HttpClient:
             self._on_end(str(error))
             raise
 
+    async def _once(self, method: str, place: Place, headers: Mapping[str, str], data: bytes) -> Answer:
+        try:
+            wire = self._kept(place) or await self._connected(place)
+            return await wire.ask(self._written(method, place, headers, data))
+        except (OSError, TimeoutError, Broken) as error:
+            raise Unreachable(self._why(error)) from None
+
+    def _written(self, method: str, place: Place, headers: Mapping[str, str], data: bytes) -> bytes:
+        """The request as it goes out."""
+        target = place.target if self._proxy is None or place.secure else place.url
+        lines = [f"{method} {target} HTTP/1.1", *self._own]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        if data or method == "POST":
+            lines.append(f"Content-Length: {len(data)}")
+        if any("\r" in line or "\n" in line for line in lines):
+            raise UpstreamError("a header holds a line break")
+        return "\r\n".join([*lines, "", ""]).encode("utf-8") + data
+
+    # -- connections ---------------------------------------------------------------------------------
+
+    def _kept(self, place: Place) -> Wire | None:
+        kept = self._free.get(place.origin)
+        oldest = asyncio.get_running_loop().time() - KEPT_SECONDS
+        while kept:
+            wire = kept.pop()
+            if wire.usable and wire.free_since > oldest:
+                return wire
+            wire.close()
+        return None
+
+    async def _connected(self, place: Place) -> Wire:
+        loop = asyncio.get_running_loop()
+        first = self._proxy or place
+
+        def made() -> Wire:
+            wire = Wire(lambda one: self._freed(place, one), self._open.discard)
+            self._open.add(wire)
+            return wire
+
+        async with asyncio.timeout(CONNECT_SECONDS):
+            if self._proxy is not None and place.secure:
+                return await self._tunnelled(self._proxy, place, made)
+            tls = self._context() if first.secure else None
+            name = first.host if tls is not None else None
+            _, wire = await loop.create_connection(
+                made, first.host, first.port, ssl=tls, server_hostname=name
+            )
+        return wire
+
+    async def _tunnelled(self, proxy: Place, place: Place, made: Callable[[], Wire]) -> Wire:
+        """Through a proxy that only passes bytes on."""
+        loop = asyncio.get_running_loop()
+        transport, first = await loop.create_connection(Tunnel, proxy.host, proxy.port)
+        try:
+            await first.ask(place.netloc, authorization(proxy))
+            wire = made()
+            secure = await loop.start_tls(transport, wire, self._context(), server_hostname=place.host)
+        except BaseException:
+            transport.abort()
+            raise
+        if secure is None:
+            raise Broken("the proxy closed the connection")
+        wire.connection_made(secure)
+        return wire
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = tls_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
+
+    def _freed(self, place: Place, wire: Wire) -> None:
+        if self._closed:
+            wire.close()
+            return
+        loop = asyncio.get_running_loop()
+        wire.free_since = loop.time()
+        self._free.setdefault(place.origin, []).append(wire)
+        if self._sweeping is None:
+            self._sweeping = loop.call_later(KEPT_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        """Hang up what was idle too long, and come back while there is something left."""
+        self._sweeping = None
+        loop = asyncio.get_running_loop()
+        oldest = loop.time() - KEPT_SECONDS
+        for kept in self._free.values():
+            for wire in [one for one in kept if one.free_since <= oldest or not one.usable]:
+                kept.remove(wire)
+                wire.close()
+        if any(self._free.values()):
+            self._sweeping = loop.call_later(KEPT_SECONDS, self._sweep)
+
     async def close(self) -> None:
         """Hang up everywhere."""
-        await self._session.close()
+        self._closed = True
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for wire in tuple(self._open):
+            wire.close()
+        await asyncio.sleep(0)
 
     def _why(self, error: BaseException) -> str:
         """What went wrong, for a person."""
-        inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
-        text = str(inner) or type(error).__name__
+        text = str(error) or type(error).__name__
         cure = ""
         if "CERTIFICATE_VERIFY_FAILED" in text:
             cure = "; name the certificate of its issuer in SSL_CERT_FILE"
-        place = urlsplit(self._provider.url)
-        return f"cannot talk to {place.scheme}://{place.hostname}:{port_of(place)}: {text}{cure}"
+        home = self._home
+        return f"cannot talk to {home.scheme}://{home.host}:{home.port}: {text}{cure}"
+
+
+def own_headers(provider: ProviderConfig, home: Place) -> list[str]:
+    """The lines that every request to this server has: the config's, and those it leaves to us."""
+    named = {name.lower(): (name, secret.reveal()) for name, secret in provider.headers.items()}
+    lines = [f"{name}: {value}" for key, (name, value) in named.items() if key not in OURS]
+    usual = {"host": f"Host: {home.netloc}", "user-agent": f"User-Agent: airlock/{airlock.__version__}"}
+    lines += [line for key, line in usual.items() if key not in named]
+    if "authorization" not in named:
+        lines += [line.removeprefix("Proxy-") for line in authorization(home)]
+    return [*lines, "Accept-Encoding: identity"]
+
+
+OURS: Final = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "content-type",
+        "last-event-id",
+        "mcp-method",
+        "mcp-name",
+        "mcp-protocol-version",
+        "mcp-session-id",
+        "transfer-encoding",
+    }
+)
+"""What the protocol says itself, whatever the config does."""
+
+
+def authorization(place: Place) -> list[str]:
+    """The password in an address, as a header for a proxy."""
+    if not place.user:
+        return []
+    return [f"Proxy-Authorization: Basic {base64.b64encode(place.user.encode()).decode()}"]
+
+
+def tls_context() -> ssl.SSLContext:
+    """Whom to trust: SSL_CERT_FILE, else what the system does."""
+    if sys.platform == "darwin":
+        import truststore
+
+        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return ssl.create_default_context()
 
 
 def _bearing(headers: Mapping[str, str], login: Login) -> dict[str, str]:
     return {**headers, "Authorization": f"Bearer {login.access_token}"}
-
-
-def proxy_for(url: str) -> URL | None:
-    """The proxy that the environment names for this URL, if any."""
-    place = urlsplit(url)
-    proxies = getproxies()
-    named = proxies.get(place.scheme) or proxies.get("all")
-    if not named or proxy_bypass(place.netloc):
-        return None
-    return URL(named if "://" in named else f"http://{named}")
-
-
-def followed(response: aiohttp.ClientResponse, method: str) -> URL | None:
-    """Where a redirect leads, if the same request may be sent there: at home, and no password in the address.
-
-    Everything on a request was configured for the server of the config, and so it stays there; only the same
-    host's https is as good as its http.
-    """
-    there = location(response)
-    if there is None or (method != "GET" and response.status not in KEEP_METHOD):
-        return None
-    here = response.url
-    upgraded = (here.scheme, there.scheme) == ("http", "https") and here.host == there.host
-    upgraded = upgraded and here.is_default_port() and there.is_default_port()
-    same_user = there.user is None or (there.user, there.password) == (here.user, here.password)
-    return there if same_user and (here.origin() == there.origin() or upgraded) else None
-
-
-def location(response: aiohttp.ClientResponse) -> URL | None:
-    """Where an answer points to; None where it does not, or to nothing that is an address."""
-    named = response.headers.get("Location")
-    if not named:
-        return None
-    try:
-        found = response.url.join(URL(named))
-        found.origin()
-    except ValueError:
-        return None
-    return found
-
-
-def refusal(provider: ProviderConfig, response: aiohttp.ClientResponse) -> str:
-    """An HTTP status in words, with its cure."""
-    status = response.status
-    there = location(response) if status in REDIRECTS else None
-    if there is not None:
-        place = there.with_user(None).with_query(None).with_fragment(None)
-        return f"Redirect to {place} not followed: use that as its `url` if it is the server that you mean"
-    if status == 202:
-        return "the server took a request with 202 Accepted, which means that no answer will come"
-    asks = "resource_metadata" in response.headers.get("WWW-Authenticate", "")
-    said = f"HTTP {status} {response.reason or ''}".strip()
-    return f"the server answered with {said}{cure(provider, status, asks_for_login=asks)}"
-
-
-async def whole(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body; TooLong when it passes the limit, Unreachable when it breaks off."""
-    try:
-        length = response.content_length
-        if length is not None and length <= limit and "Content-Encoding" not in response.headers:
-            return await response.read()
-        pieces: list[bytes] = []
-        size = 0
-        async for piece in response.content.iter_any():
-            size += len(piece)
-            if size > limit:
-                raise TooLong(f"the answer is longer than {limit} bytes")
-            pieces.append(piece)
-        return b"".join(pieces)
-    except FAILURES as error:
-        raise Unreachable(f"its answer broke off: {str(error) or type(error).__name__}") from None
-
-
-def port_of(place: SplitResult) -> int:
-    """The port of an address, named or usual."""
-    return place.port or (443 if place.scheme == "https" else 80)

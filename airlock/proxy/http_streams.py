@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from airlock.errors import AirlockError
 from airlock.model import JsonObject
 from airlock.proxy.event_stream import MESSAGE, Event, EventReader, TooLong
+from airlock.proxy.http_client import HttpClient, Unreachable
+from airlock.proxy.http_wire import Answer, Broken
 from airlock.proxy.wire import FrameError, Id, decode
-
-if TYPE_CHECKING:
-    from aiohttp import ClientResponse
-
-    from airlock.proxy.http_client import HttpClient
 
 RETRY_SECONDS: Final = 1.0
 LEAST_RETRY: Final = 0.05
@@ -48,7 +45,7 @@ class Reading(NamedTuple):
     answered: Callable[[JsonObject, bytes], Awaitable[None]]
 
 
-class Place:
+class Mark:
     """Where a stream has got to, and when to come back for it."""
 
     def __init__(self) -> None:
@@ -72,64 +69,60 @@ class Streams:
         self._client = client
         self._log = log
 
-    async def follow(self, response: ClientResponse, place: Place, reading: Reading | None) -> bool:
+    async def follow(self, response: Answer, mark: Mark, reading: Reading | None) -> bool:
         """Hand on what a stream brings, to its end or to the answer; True when that came."""
-        from airlock.proxy.http_client import FAILURES
-
         reader = EventReader(self._hearer.limit)
-        place.broken = False
+        mark.broken = False
         try:
-            async for data in response.content.iter_any():
+            async for data in response.pieces():
                 for event in reader.feed(data):
-                    place.note(event)
+                    mark.note(event)
                     if event.data and await self._happened(event, reading):
                         return True
-        except FAILURES as error:
-            place.broken = True
+        except Broken as error:
+            mark.broken = True
             self._log.debug("a stream broke off: %s", error)
         finally:
             response.release()
         return False
 
-    async def resume(self, place: Place, reading: Reading) -> bool:
+    async def resume(self, mark: Mark, reading: Reading) -> bool:
         """Come back for the rest of a stream; False when that cannot be had."""
         failed = 0
         while failed < ATTEMPTS:
-            await asyncio.sleep(place.delay)
-            response = await self._get(place)
+            await asyncio.sleep(mark.delay)
+            response = await self._get(mark)
             failed = failed + 1 if response is None else 0
-            if response is not None and await self.follow(response, place, reading):
+            if response is not None and await self.follow(response, mark, reading):
                 return True
         return False
 
     async def listen(self) -> None:
         """What belongs to no request, for as long as the server keeps a stream for it."""
-        place = Place()
+        mark = Mark()
         failed = 0
         while failed < ATTEMPTS:
-            response = await self._get(place)
+            response = await self._get(mark)
             failed = failed + 1 if response is None else 0
             try:
                 if response is not None:
-                    await self.follow(response, place, None)
+                    await self.follow(response, mark, None)
             except TooLong as error:
                 self._log.warning("its stream is not heard any more: %s", error)
                 return
-            await asyncio.sleep(place.delay)
+            await asyncio.sleep(mark.delay)
 
-    async def _get(self, place: Place) -> ClientResponse | None:
-        """A stream from this place on; None when the server does not give it."""
-        from airlock.proxy.http_client import Unreachable
-
+    async def _get(self, mark: Mark) -> Answer | None:
+        """A stream from this mark on; None when the server does not give it."""
         headers = self._hearer.stream_headers()
-        if place.last:
-            headers["Last-Event-ID"] = place.last
+        if mark.last:
+            headers["Last-Event-ID"] = mark.last
         try:
             response = await self._client.send("GET", headers)
         except (Unreachable, AirlockError) as error:
             self._log.debug("no stream: %s", error)
             return None
-        kind = response.headers.get("Content-Type", "").lower()
+        kind = response.headers.get("content-type", "").lower()
         if response.status != 200 or not kind.startswith("text/event-stream"):
             response.release()
             return None

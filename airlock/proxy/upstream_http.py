@@ -21,7 +21,10 @@ from airlock.model import JsonObject
 from airlock.proxy.connect import Agreement
 from airlock.proxy.eras import MODERN_VERSIONS, VERSION
 from airlock.proxy.event_stream import TooLong
-from airlock.proxy.http_streams import Place, Reading, Streams
+from airlock.proxy.http_client import HttpClient, Unreachable
+from airlock.proxy.http_place import refusal
+from airlock.proxy.http_streams import Mark, Reading, Streams
+from airlock.proxy.http_wire import Answer, Broken
 from airlock.proxy.mirrors import KEY, NAMES, encoded
 from airlock.proxy.transport import Sink
 from airlock.proxy.wire import (
@@ -36,15 +39,11 @@ from airlock.proxy.wire import (
 )
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse
-
-    from airlock.proxy.http_client import HttpClient
     from airlock.proxy.oauth import Keeper
 
 CLOSED: Final = -32000
 GOODBYE_SECONDS: Final = 3.0
 
-MODULES: Final = ("airlock.proxy.http_client",)
 MIRRORING: Final = ("airlock.proxy.http_frames",)
 LOGIN: Final = ("airlock.proxy.oauth",)
 
@@ -78,9 +77,6 @@ class HttpTransport:
     async def open(self, sink: Sink) -> None:
         """Make ready; connections are made when there is something to send."""
         self._sink = sink
-        await asyncio.to_thread(load, MODULES)
-        from airlock.proxy.http_client import HttpClient
-
         keeper = await self._login() if self._provider.oauth is not None else None
         self._client = HttpClient(self._provider, keeper, self._lose)
         self._streams = Streams(self, self._client, self._log)
@@ -125,8 +121,6 @@ class HttpTransport:
         await self._client.close()
 
     async def _goodbye(self) -> None:
-        from airlock.proxy.http_client import Unreachable
-
         try:
             (await self._client.send("DELETE", self._headers(self._version))).release()
         except (Unreachable, AirlockError) as error:
@@ -230,8 +224,6 @@ class HttpTransport:
     # -- requests and their answers ------------------------------------------------------------------
 
     async def _request(self, ticket: Id, method: str, data: bytes, headers: dict[str, str]) -> None:
-        from airlock.proxy.http_client import Unreachable
-
         try:
             response = await self._client.send("POST", headers, data)
             try:
@@ -247,21 +239,30 @@ class HttpTransport:
         finally:
             self._posts.pop(ticket, None)
 
-    async def _answer(self, ticket: Id, method: str, response: ClientResponse) -> None:
+    async def _answer(self, ticket: Id, method: str, response: Answer) -> None:
         if response.status >= 300 or response.status == 202:
             await self._refused(ticket, response)
             return
         if method == "initialize":
-            self._session = response.headers.get("Mcp-Session-Id", "")
-        kind = response.headers.get("Content-Type", "").lower()
+            self._session = response.headers.get("mcp-session-id", "")
+        kind = response.headers.get("content-type", "").lower()
         if kind.startswith("application/json"):
-            from airlock.proxy.http_client import whole
-
-            await self._plain(ticket, method, await whole(response, self.limit))
+            await self._plain(ticket, method, await self._whole(response))
         elif kind.startswith("text/event-stream"):
             await self._stream(ticket, method, response)
         else:
             self._fail(ticket, INVALID_REQUEST, f"its answer is `{kind[:60]}`, neither JSON nor a stream")
+
+    async def _whole(self, response: Answer) -> bytes:
+        """The body; TooLong or Unreachable without it."""
+
+        coding = response.headers.get("content-encoding", "identity").lower()
+        if coding != "identity":
+            raise TooLong(f"its answer is packed with `{coding[:20]}`, which was not asked for")
+        try:
+            return await response.whole(self.limit)
+        except Broken as error:
+            raise Unreachable(f"its answer broke off: {error}") from None
 
     async def _plain(self, ticket: Id, method: str, data: bytes) -> None:
         try:
@@ -304,7 +305,7 @@ class HttpTransport:
         if not self._over:
             self._sink.received(frame)
 
-    async def _refused(self, ticket: Id, response: ClientResponse) -> None:
+    async def _refused(self, ticket: Id, response: Answer) -> None:
         """An answer with a status that means no: the server's own error where it sent one."""
         said = await self._error_in(response)
         gone = response.status == 404 and bool(self._session)
@@ -314,27 +315,20 @@ class HttpTransport:
             self._fail(ticket, INVALID_REQUEST, "the server ended the session")
         else:
             code = METHOD_NOT_FOUND if response.status == 404 else INTERNAL_ERROR
-            self._fail(ticket, code, self._words(response))
+            self._fail(ticket, code, refusal(self._provider, response))
         if gone:
             self._lose("the server ended the session")
 
-    async def _error_in(self, response: ClientResponse) -> JsonObject | None:
+    async def _error_in(self, response: Answer) -> JsonObject | None:
         """The JSON-RPC error in the body of a refusal; None where there is none."""
-        from airlock.proxy.http_client import Unreachable, whole
-
-        if response.status < 400 or "json" not in response.headers.get("Content-Type", "").lower():
+        if response.status < 400 or "json" not in response.headers.get("content-type", "").lower():
             return None
         try:
-            frame = decode(await whole(response, self.limit))
+            frame = decode(await self._whole(response))
         except (WireError, TooLong, Unreachable):
             return None
         found = frame.get("error")
         return found if isinstance(found, dict) else None
-
-    def _words(self, response: ClientResponse) -> str:
-        from airlock.proxy.http_client import refusal
-
-        return refusal(self._provider, response)
 
     def _fail(self, ticket: Id, code: int, message: str) -> None:
         if not self._over:
@@ -345,19 +339,19 @@ class HttpTransport:
             self._over = True
             self._sink.lost(reason)
 
-    async def _stream(self, ticket: Id, method: str, response: ClientResponse) -> None:
+    async def _stream(self, ticket: Id, method: str, response: Answer) -> None:
         """The stream of a request until its answer; taken up again where a server ended it before."""
 
         async def answered(frame: JsonObject, data: bytes) -> None:
             await self._take(ticket, method, frame, data)
 
-        reading, place = Reading(ticket, answered), Place()
-        if await self._streams.follow(response, place, reading):
+        reading, mark = Reading(ticket, answered), Mark()
+        if await self._streams.follow(response, mark, reading):
             return
-        if place.last is not None and self._version not in MODERN_VERSIONS:
-            if not place.broken:
+        if mark.last is not None and self._version not in MODERN_VERSIONS:
+            if not mark.broken:
                 self._sink.paused(ticket)
-            if await self._streams.resume(place, reading):
+            if await self._streams.resume(mark, reading):
                 return
         self._fail(ticket, CLOSED, "the stream of its answer ended without the answer")
 
@@ -365,8 +359,6 @@ class HttpTransport:
 
     async def _tell(self, frame: JsonObject, data: bytes) -> None:
         """A notification, or an answer to a request of the server."""
-        from airlock.proxy.http_client import Unreachable
-
         try:
             response = await self._client.send("POST", self._headers(self._version), data)
             response.release()

@@ -336,7 +336,7 @@ async def test_passwords_of_the_machine_are_not_sent(tmp_path: Path, monkeypatch
         assert not any(b"authorization" in head.lower() for head in heads)
 
 
-async def test_an_answer_that_unpacks_to_more_than_the_limit_fails_its_call() -> None:
+async def test_an_answer_that_is_packed_is_not_unpacked() -> None:
     bomb = gzip.compress(b'{"jsonrpc":"2.0","id":1,"result":{"a":"' + b"x" * 50_000_000 + b'"}}')
 
     def answer(head: bytes, frame: dict[str, Any]) -> bytes:
@@ -348,7 +348,7 @@ async def test_an_answer_that_unpacks_to_more_than_the_limit_fails_its_call() ->
         kept_server(answer) as (number, _, _),
         running(provider(number), limit=1_000_000) as (upstream, _listener),
     ):
-        assert "longer than 1000000 bytes" in str(await request(upstream, "tools/call", {"name": "x"}))
+        assert "packed with `gzip`" in str(await request(upstream, "tools/call", {"name": "x"}))
         assert upstream.state.phase == "ready"
 
 
@@ -423,6 +423,59 @@ async def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPa
         async with running(named) as (upstream, _):
             assert upstream.state.phase == "ready"
         assert heads[0].startswith(b"POST http://mcp.example.invalid/mcp HTTP/1.1")
+
+
+async def test_a_proxy_passes_tls_on_to_a_secure_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = own_certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    asked: list[bytes] = []
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+        except asyncio.IncompleteReadError:
+            writer.close()
+            return
+        if b"127.0.0.1:1 " in asked[-1]:
+            writer.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+            writer.close()
+            return
+        behind = await asyncio.open_connection("127.0.0.1", int(asked[-1].split()[1].split(b":")[1]))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.gather(copied(reader, behind[1]), copied(behind[0], writer))
+
+    async def copied(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                sink.write(data)
+        except ConnectionError:
+            pass
+        finally:
+            sink.close()
+
+    proxy = await asyncio.start_server(tunnel, "127.0.0.1", 0)
+    number = proxy.sockets[0].getsockname()[1]
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:mine@127.0.0.1:{number}")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    async with raw_server(legacy_hello, tls) as (secure, heads):
+        named = ProviderConfig(name="web", type="http", url=f"https://127.0.0.1:{secure}/mcp")
+        async with running(named) as (upstream, _):
+            assert upstream.state.phase == "ready"
+        assert heads[0].startswith(b"POST /mcp HTTP/1.1\r\n")
+        assert b"Proxy-Authorization" not in b"".join(heads)
+    assert asked[0].startswith(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n" % secure)
+    assert b"Proxy-Authorization: Basic bWU6bWluZQ==" in asked[0]
+    async with running(ProviderConfig(name="web", type="http", url="https://127.0.0.1:1/"), ready=False) as (
+        upstream,
+        _,
+    ):
+        assert "the proxy answered `HTTP/1.1 403 Forbidden`" in upstream.state.reason
+    proxy.close()
+    await proxy.wait_closed()
 
 
 def own_certificate(folder: Path) -> Path:

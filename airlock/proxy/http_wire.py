@@ -1,0 +1,272 @@
+"""HTTP/1.1 as a client: one connection, one request at a time, read by the parser that the gateway uses too.
+
+An answer is there when its head is; its body is read as it comes, and the server waits while nobody reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Final, cast
+
+import httptools
+
+from airlock.proxy.event_stream import TooLong
+
+HEAD_LIMIT: Final = 64 * 1024
+HIGH_WATER: Final = 256 * 1024
+"""Bytes of a body that wait to be read before the server has to wait."""
+
+
+class Broken(Exception):
+    """The connection ended before the answer did, or what came is no HTTP."""
+
+
+class Answer:
+    """What a server said: the head, and the body as it arrives."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.status = 0
+        self.reason = ""
+        self.headers: dict[str, str] = {}
+        """By their names in lower case; one that stands twice is joined with a comma."""
+        self._wire = wire
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
+        self._ended = False
+        self._failure: Broken | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    # What the connection tells.
+
+    def came(self, data: bytes) -> None:
+        """A piece of the body."""
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size > HIGH_WATER:
+            self._wire.hold(True)
+        self._wake()
+
+    def end(self, failure: Broken | None = None) -> None:
+        """Nothing more will come."""
+        self._ended, self._failure = True, failure
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # What the one who asked does.
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body, piece by piece; Broken when it breaks off."""
+        while True:
+            while self._pieces:
+                data = self._pieces.popleft()
+                self._size -= len(data)
+                yield data
+            if self._ended:
+                break
+            self._wire.hold(False)
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self._failure is not None:
+            raise self._failure
+
+    async def whole(self, limit: int) -> bytes:
+        """The body; TooLong when it passes the limit, Broken when it breaks off."""
+        found: list[bytes] = []
+        size = 0
+        async for data in self.pieces():
+            found.append(data)
+            size += len(data)
+            if size > limit:
+                raise TooLong(f"the answer is longer than {limit} bytes")
+        return found[0] if len(found) == 1 else b"".join(found)
+
+    def release(self) -> None:
+        """Nobody reads on: a connection whose answer is not over yet is of no further use."""
+        if not self._ended:
+            self._wire.close()
+
+
+class Wire(asyncio.Protocol):
+    """One connection. `on_free` hears that another request may go out, `on_lost` that none ever will."""
+
+    def __init__(self, on_free: Callable[[Wire], None], on_lost: Callable[[Wire], None]) -> None:
+        self._on_free = on_free
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer: Answer | None = None
+        self._head: asyncio.Future[Answer] | None = None
+        self._interim = False
+        self._head_size = 0
+        self._held = False
+        self.free_since = 0.0
+
+    @property
+    def usable(self) -> bool:
+        """True while another request may go out on it."""
+        return self._transport is not None and not self._transport.is_closing() and self._answer is None
+
+    async def ask(self, request: bytes) -> Answer:
+        """Send a request that is written whole, and wait for the head of its answer."""
+        if self._transport is None:
+            raise Broken("the connection was closed")
+        self._head_size = 0
+        self._answer = Answer(self)
+        self._head = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        try:
+            return await self._head
+        except BaseException:
+            self.close()
+            raise
+
+    def hold(self, held: bool) -> None:
+        """Stop reading, or go on."""
+        if held != self._held and self._transport is not None:
+            self._held = held
+            (self._transport.pause_reading if held else self._transport.resume_reading)()
+
+    def close(self) -> None:
+        """Hang up, in the middle of an answer too."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # What the transport tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It stands."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on. What comes unasked ends the connection."""
+        if self._answer is None:
+            self.close()
+            return
+        if self._head is not None:
+            self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(f"what it sent is no HTTP: {error}")
+        else:
+            if self._head is not None and self._head_size > HEAD_LIMIT:
+                self._fail("the head of its answer is too long")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over; a body without a length ends so."""
+        self._transport = None
+        self._on_lost(self)
+        framed = self._answer is not None and {"content-length", "transfer-encoding"} & set(
+            self._answer.headers
+        )
+        if self._head is None and self._answer is not None and exc is None and not framed:
+            self._over()
+        elif self._answer is not None:
+            self._fail(str(exc) if exc else "the server closed the connection")
+
+    def _fail(self, reason: str) -> None:
+        failure = Broken(reason)
+        answer, self._answer = self._answer, None
+        head, self._head = self._head, None
+        if head is not None:
+            if not head.done():
+                head.set_exception(failure)
+        elif answer is not None:
+            answer.end(failure)
+        self.close()
+
+    def _over(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer.end()
+
+    # What the parser tells.
+
+    def on_message_begin(self) -> None:
+        """A head begins: perhaps of an interim answer, and there is another one."""
+        if self._answer is None or self._head is None:
+            raise ValueError("an answer that nobody asked for")
+        self._answer.headers.clear()
+        self._answer.reason = ""
+
+    def on_status(self, status: bytes) -> None:
+        """The words behind the status."""
+        if self._answer is not None:
+            self._answer.reason += status.decode("latin-1")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        if self._answer is not None:
+            headers, key = self._answer.headers, name.decode("latin-1").lower()
+            text = value.decode("latin-1").strip(" \t")
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        status = self._parser.get_status_code()
+        self._interim = 100 <= status < 200
+        if self._interim or self._answer is None or self._head is None:
+            return
+        self._answer.status = status
+        head, self._head = self._head, None
+        if not head.done():
+            head.set_result(self._answer)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if self._answer is not None:
+            self._answer.came(body)
+
+    def on_message_complete(self) -> None:
+        """The answer is over."""
+        if self._interim:
+            return
+        keep = self._parser.should_keep_alive()
+        self._over()
+        self.hold(False)
+        if keep:
+            self._on_free(self)
+        else:
+            self.close()
+
+
+class Tunnel(asyncio.Protocol):
+    """A connection to a proxy until it says that it passes bytes on."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._said = b""
+        self._open: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def ask(self, netloc: str, headers: list[str]) -> None:
+        """Have a way opened to this host and port; Broken with the proxy's words when it does not."""
+        lines = [f"CONNECT {netloc} HTTP/1.1", f"Host: {netloc}", *headers, "", ""]
+        if self._transport is not None:
+            self._transport.write("\r\n".join(lines).encode())
+        await self._open
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The proxy is there."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Its answer, which has no body."""
+        self._said += data
+        head, ended, rest = self._said.partition(b"\r\n\r\n")
+        if self._open.done() or not (ended or len(head) > HEAD_LIMIT):
+            return
+        first = head.partition(b"\r\n")[0].decode("latin-1")
+        if ended and first.split()[1:2] == ["200"] and not rest:
+            self._open.set_result(None)
+        else:
+            self._open.set_exception(Broken(f"the proxy answered `{first[:80]}`"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The proxy hung up."""
+        if not self._open.done():
+            self._open.set_exception(Broken(str(exc) if exc else "the proxy closed the connection"))
