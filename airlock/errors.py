@@ -20,6 +20,11 @@ from __future__ import annotations
 from airlock.values import dataclass
 
 
+def why(error: OSError) -> str:
+    """The system's words for a failure, in small letters."""
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
 class AirlockError(Exception):
     """Every error that Airlock raises on purpose; its text is one line a person can act on."""
 
@@ -36,7 +41,8 @@ class Problem:
     warning: bool = False
 
     def __str__(self) -> str:
-        text = f"{self.file}:{self.line}: "
+        # Line 0: it is about the file itself, which could not even be opened.
+        text = f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
         if self.path:
             text += f"{self.path}: "
         text += self.message

@@ -20,24 +20,25 @@ from airlock.ids import make_id
 
 def answer(options: dict[str, str], payload: bytes, seconds: float | None) -> HookAnswer:
     """The answer to one payload; a deny in its dialect whatever fails."""
-    dialect, event = recognise(payload, options.get("client", ""))
-    late = dialect.deny("it could not be decided in time", event=event)
+    dialect, event, tool = recognise(payload, options.get("client", ""))
+    late = dialect.deny("it could not be decided in time", event=event, tool=tool)
     try:
         with in_time(late, dialect.timeout_ms / 1000 if seconds is None else seconds):
             members = read(payload)
             return asyncio.run(_decide(options, dialect, members, seconds))
     except AirlockError as error:
-        return dialect.deny(str(error).partition("\n")[0], event=event)
+        return dialect.deny(str(error).partition("\n")[0], event=event, tool=tool)
 
 
-def recognise(payload: bytes, client: str) -> tuple[Dialect, str]:
-    """The dialect to answer in, and the event's name, as far as a broken payload still tells them."""
+def recognise(payload: bytes, client: str) -> tuple[Dialect, str, str]:
+    """The dialect to answer in, the event's name and the tool's, as far as a broken payload tells them."""
     try:
         members = json.loads(payload)
     except (ValueError, RecursionError):
         members = None
     dialect = choose(members, client)
-    return dialect, dialect.event_of(members)
+    tool = members.get("tool") if isinstance(members, dict) else ""
+    return dialect, dialect.event_of(members), tool[:200] if isinstance(tool, str) else ""
 
 
 def read(payload: bytes) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import os
 import secrets
 from pathlib import Path
 
-from airlock.errors import StoreError
+from airlock.errors import StoreError, why
 
 SIZE = 32
 
@@ -27,13 +27,13 @@ def load_key(path: Path) -> bytes:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise StoreError(f"cannot open the key file `{path}`: {error.strerror}") from error
+        raise StoreError(f"cannot open the key file `{path}`: {why(error)}") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         _check_owner(fd, path)
         return _read(fd, path) or _make(fd, path)
     except OSError as error:
-        raise StoreError(f"cannot use the key file `{path}`: {error.strerror}") from error
+        raise StoreError(f"cannot use the key file `{path}`: {why(error)}") from error
     finally:
         os.close(fd)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import resource
 import socket
@@ -14,7 +15,7 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from airlock.errors import UsageError
+from airlock.errors import UsageError, why
 from airlock.proxy.front_io import WHOLE_BODY
 
 GRACE_SECONDS = 1
@@ -212,10 +213,17 @@ def bound(host: str, port: int) -> socket.socket:
         found.bind((host, port))
         found.listen(2048)
     except OSError as error:
-        cure = "another gateway may run there: name another port with --port"
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error} ({cure})") from error
+        raise UsageError(f"cannot listen on {host}:{port}: {why(error)} ({_cure(error)})") from error
     found.setblocking(False)
     return found
+
+
+def _cure(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "another gateway may run there: name another port with --port"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 are the system's: name another with --port"
+    return "name an address of this machine with --host"
 
 
 def address(listening: socket.socket) -> str:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from airlock.errors import UsageError
+from airlock.errors import UsageError, why
 
 _UPSTREAM = "airlock.upstream."
 
@@ -47,7 +47,7 @@ def log_to(file: Path | None, level: int) -> None:
             os.close(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
         where = logging.FileHandler(file) if file is not None else logging.StreamHandler()
     except OSError as error:
-        raise UsageError(f"cannot write the log file `{file}`: {(error.strerror or '').lower()}") from None
+        raise UsageError(f"cannot write the log file `{file}`: {why(error)}") from None
     stamp = "%(asctime)s " if file is not None else "airlock: "
     where.setFormatter(Lines(f"{stamp}%(levelname)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[where])

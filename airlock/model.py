@@ -172,7 +172,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matched:
-    """One rule that matched: for `explain`, the audit and the approval page. `where` is file:line."""
+    """One rule that matched: for `explain`, the audit and whoever decides. `where` is file:line."""
 
     rule: str
     effect: Effect

@@ -167,6 +167,12 @@ def spare_collector() -> None:
 def _check_exposure(config: Config, host: str) -> None:
     """Without a secret everything is open, which only loopback bears (decisions.md 3)."""
     if config.server.api_secret:
+        if is_everywhere(host) and not config.server.allowed_hosts:
+            log.warning(
+                "`%s` is every address of this machine, and only loopback names are answered: "
+                "list the names that clients use in `server.allowed_hosts`",
+                host,
+            )
         return
     if not is_loopback(host):
         raise UsageError(
@@ -180,6 +186,14 @@ def is_loopback(host: str) -> bool:
     """True for an address that only this machine reaches."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_everywhere(host: str) -> bool:
+    """True for the address that stands for all of this machine's."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return False
 

@@ -297,6 +297,8 @@ def test_a_config_that_was_only_found_needs_trust(config: Path) -> None:
     done = hook(claude("ls"), cwd=config.parent, **env)
     assert verdict(done) == "deny"
     assert b"trust" in done.stdout
+    own = hook(b'{"client": "ci", "tool": "deploy/x"}', cwd=config.parent, **env)
+    assert json.loads(own.stdout)["tool"] == "deploy/x"
 
 
 def test_a_database_that_cannot_be_opened_is_a_deny(config: Path) -> None:

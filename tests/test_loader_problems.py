@@ -180,7 +180,7 @@ WARN = [
     ("agents: {a: {}}\nrules: [{tool: X, effect: deny, timeout: 5m}]", "c.yaml:2: rules[0].timeout: has no meaning in a rule that says `deny` (it belongs to `effect: ask`)"),
     ("agents: {a: {}}\nproviders: {x: {command: uvx mcp-server-git}}", "c.yaml:2: providers.x.command: has a blank in it: it is one program's name, not a shell line (use `args`)"),
     ("agents: {a: {}}\napprovals: {batch_window_ms: 0}", "c.yaml:2: approvals.batch_window_ms: is not used: people are told at once"),
-    ("agents: {a: {}}\napprovals: {provider: {type: tui}}", "c.yaml:2: approvals.provider: `tui` is not used (answer with `airlock approve`, `airlock watch` or the page)"),
+    ("agents: {a: {}}\napprovals: {provider: {type: tui}}", "c.yaml:2: approvals.provider: `tui` is not used (answer with `airlock approve` or `airlock watch`)"),
 ]  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from difflib import get_close_matches
 from functools import partial
 
 import click
@@ -123,20 +122,23 @@ def _show_scope(request: ApprovalRequest, resolution: Resolution, *, yes: bool) 
 
 @dataclass(slots=True)
 class _Answers:
-    """What came of each code, and the exit code of the first that failed."""
+    """What came of each code, and the exit code and the words of the first that failed."""
 
     done: list[ApprovalRequest]
     code: int = Exit.DONE
+    error: str = ""
 
     def failed(self, error: AirlockError) -> None:
         complain(str(error))
-        self.code = self.code or exit_of(error)
+        self.code, self.error = self.code or exit_of(error), self.error or str(error)
 
 
 async def _answer(frame: Frame, codes: Iterable[str], answer: Answer, *, agent: str = "") -> int:
     answers = _Answers([])
     async with open_places(frame) as places:
         references = [row.id for row in await places.pending(agent)] if agent else list(dict.fromkeys(codes))
+        if not references and (unknown := places.unknown(agent)):
+            raise UsageError(f"nothing is denied: {unknown}")
         for reference in references:
             try:
                 answers.done.append(await answer(places, reference))
@@ -144,7 +146,8 @@ async def _answer(frame: Frame, codes: Iterable[str], answer: Answer, *, agent: 
                 answers.failed(error)
     if frame.json:
         shapes = [answer_shape(row) for row in answers.done]
-        put_json(shapes if agent or len(references) > 1 else shapes[0] if shapes else {"ok": False})
+        failed = {"ok": False, "error": answers.error}
+        put_json(shapes if agent or len(references) > 1 else shapes[0] if shapes else failed)
     else:
         put_lines(_said(row) for row in answers.done)
         if agent and not references:
@@ -177,19 +180,11 @@ def resume(agent: str, pin_stdin: bool) -> None:
     wait_for(_switch(here(), agent, decider(pin_stdin=pin_stdin), paused=False))
 
 
-def _check_known(agent: str, known: frozenset[str] | None) -> None:
-    """A pause of a name that is mistyped would stop nobody, while its person believes that it does."""
-    if known is None or agent in known:
-        return
-    near = get_close_matches(agent, known, n=1)
-    hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(sorted(known)) or 'none'}"
-    raise UsageError(f"no config has an agent `{bounded(agent, 80)}`, so nothing is paused: {hint}")
-
-
 async def _switch(frame: Frame, agent: str, identity: str, *, paused: bool) -> None:
     async with open_places(frame) as places:
-        if agent and paused:
-            _check_known(agent, places.agents())
+        # A pause of a name that is mistyped would stop nobody, while its person believes that it does.
+        if paused and (unknown := places.unknown(agent)):
+            raise UsageError(f"nothing is paused: {unknown}")
         for runtime in await places.runtimes():
             switch = runtime.gate.pause if paused else runtime.gate.resume
             await switch(agent, identity)

@@ -153,7 +153,7 @@ async def _tried(
     from airlock.inventory import describe_tools
 
     inventory = await describe_tools(config)
-    for finding in findings.servers(inventory):
+    for finding in findings.servers(inventory, config):
         yield finding
     doors = Doors(config, policy, inventory, granted)
     agents = [agent] if agent else doors.agents

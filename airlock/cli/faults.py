@@ -18,6 +18,16 @@ def faults(path: Path, found: ConfigError) -> list[Problem]:
         if config is not None:
             compile_policy(config)
     except ConfigError as more:
-        seen = {(one.line, one.message) for one in problems}
-        problems += [one for one in more.problems if (one.line, one.message) not in seen]
+        problems += [one for one in more.problems if not any(_same(one, seen) for seen in found.problems)]
     return sorted(problems, key=lambda one: one.line)
+
+
+def _same(one: Problem, seen: Problem) -> bool:
+    """True when compiling found again, in its own words, what reading found of the same key."""
+    if (one.line, one.message) == (seen.line, seen.message):
+        return True
+    return _key(one) == _key(seen) and one.line in {0, seen.line}
+
+
+def _key(problem: Problem) -> str:
+    return problem.path.rpartition(".")[2].partition("[")[0]

@@ -169,14 +169,15 @@ async def rego(runtime: Runtime) -> Iterator[Finding]:
     return iter([wrong("rego", text, "pip install 'airlock-gate[rego]'")])
 
 
-def servers(inventory: Iterable[Inventory]) -> Iterator[Finding]:
+def servers(inventory: Iterable[Inventory], config: Config) -> Iterator[Finding]:
     """Which servers start and list their tools."""
     for one in inventory:
         if one.problem:
+            ours = config.providers[one.provider].type == "stdio"
             yield wrong(
                 "servers",
                 f"`{one.provider}` is broken: {bounded(one.problem, 300)}",
-                "try its command by hand",
+                "try its command by hand" if ours else "is it running, and is its `url` right?",
             )
         else:
             yield ok("servers", f"`{one.provider}` offers {len(one.tools)} tools")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -133,6 +134,15 @@ class Group(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of the first word; UsageError with a guess when there is none of that name."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            ctx.fail(f"no such command `{name}`{meant(name, self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the default command in front when the arguments name none."""
         if self.default and not self._names_one(list(args)):
@@ -145,13 +155,19 @@ class Group(click.Group):
             if first in {"--config", "-c"} and args:
                 args.pop(0)
             elif first != "--json" and not first.startswith("--config="):
-                return first in {"-h", "--help"} or first in self.commands or first in self.lazy
+                return first in {"-h", "--help"} or not first.startswith("-")
         return False
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The example, at the end of the help."""
         write_example(self.example, formatter)
         super().format_epilog(ctx, formatter)
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """A guess at what was meant, to be put behind a word that is not known; "" without one."""
+    near = get_close_matches(word, list(known), n=1)
+    return f" (did you mean `{near[0]}`?)" if near else ""
 
 
 def wait_for(work: Coroutine[Any, Any, T]) -> T:

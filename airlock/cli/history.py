@@ -6,8 +6,9 @@ import csv
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,7 +19,7 @@ from airlock.cli.frame import Frame, Group, here, wait_for
 from airlock.cli.places import open_places
 from airlock.cli.render import complain, put, put_json, put_table
 from airlock.cli.show import local_time
-from airlock.errors import UsageError
+from airlock.errors import UsageError, why
 from airlock.model import JsonObject
 from airlock.ports import AuditEntry, AuditFilter, ChainReport
 from airlock.views import entry_shape, event_shape, moment
@@ -58,6 +59,8 @@ async def _list(frame: Frame, wanted: AuditFilter) -> None:
     async with open_places(frame) as places:
         found = [one for runtime in await places.runtimes() for one in await runtime.store.entries(wanted)]
         many = len(places.databases) > 1
+        if not found and (unknown := places.unknown(wanted.agent)):
+            complain(unknown)
     # Within one database the order is that of its sequence; only several need the clock to be merged.
     rows = sorted(found, key=lambda one: one.created_at, reverse=True) if many else found
     rows = rows[: wanted.limit]
@@ -150,7 +153,9 @@ def _report_shape(database: str, report: ChainReport) -> JsonObject:
 
 
 def _say(database: str, report: ChainReport) -> None:
-    if report.sound:
+    if report.sound and not report.events:
+        put(f"{database}: the chain is empty")
+    elif report.sound:
         put(f"{database}: the chain of {report.events} events holds")
         put(f"head: {report.last_seq} {report.last_hash}")
     else:
@@ -159,7 +164,9 @@ def _say(database: str, report: ChainReport) -> None:
 
 
 @audit.command(example="airlock audit export --format jsonl --output history.jsonl")
-@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["jsonl", "csv", "json"]), default="jsonl", show_default=True
+)
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Not to stdout."
 )
@@ -168,14 +175,17 @@ def _say(database: str, report: ChainReport) -> None:
 @click.option("--since", callback=iso_time, metavar="ISO", help="Only from this moment on.")
 def export(*, form: str, output: Path | None, agent: str, tool: str, since: int | None) -> None:
     """Write the raw events out, oldest first, with their hashes."""
+    if here().json and output is None:
+        if form == "csv":
+            raise UsageError("`--json` and `--format csv` are two forms: leave one out")
+        form = "json"
     wait_for(_export(here(), form, output, AuditFilter(agent=agent, tool=tool, since=since)))
 
 
 async def _export(frame: Frame, form: str, output: Path | None, wanted: AuditFilter) -> None:
     count = 0
-    with target(output) as stream:
-        async with open_places(frame) as places:
-            write = _writer(form, stream)
+    async with open_places(frame) as places:
+        with target(output) as stream, _writer(form, stream) as write:
             for runtime in await places.runtimes():
                 async for event in _events(runtime.store, wanted):
                     write(event)
@@ -193,7 +203,7 @@ def target(output: Path | None) -> AbstractContextManager[TextIO]:
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise UsageError(f"cannot write `{output}`: {error.strerror}") from None
+        raise UsageError(f"cannot write `{output}`: {why(error)}") from None
     return os.fdopen(descriptor, "w", newline="", encoding="utf-8")
 
 
@@ -205,12 +215,18 @@ async def _events(store: Any, wanted: AuditFilter) -> AsyncIterator[JsonObject]:
         after = page[-1].seq
 
 
-def _writer(form: str, target: TextIO) -> Callable[[Mapping[str, Any]], object]:
-    if form == "jsonl":
-        return lambda event: target.write(json.dumps(event, ensure_ascii=False) + "\n")
-    rows = csv.writer(target)
-    rows.writerow(EVENT_FIELDS)
-    return lambda event: rows.writerow([_cell(event[name]) for name in EVENT_FIELDS])
+@contextmanager
+def _writer(form: str, target: TextIO) -> Iterator[Callable[[Mapping[str, Any]], object]]:
+    if form == "csv":
+        rows = csv.writer(target)
+        rows.writerow(EVENT_FIELDS)
+        yield lambda event: rows.writerow([_cell(event[name]) for name in EVENT_FIELDS])
+    elif form == "jsonl":
+        yield lambda event: target.write(json.dumps(event, ensure_ascii=False) + "\n")
+    else:
+        marks = chain(["[\n"], repeat(",\n"))
+        yield lambda event: target.write(next(marks) + json.dumps(event, ensure_ascii=False))
+        target.write("[]\n" if next(marks) == "[\n" else "\n]\n")
 
 
 def _cell(value: Any) -> Any:

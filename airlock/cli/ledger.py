@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from airlock.errors import UsageError
+from airlock.errors import UsageError, why
 from airlock.home import state
 from airlock.values import dataclass
 
@@ -131,7 +131,7 @@ def replace_file(file: Path, data: bytes, mode: int) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             draft.unlink()
-        raise UsageError(f"`{file}` cannot be written: {error.strerror}") from None
+        raise UsageError(f"`{file}` cannot be written: {why(error)}") from None
 
 
 def _bytes(file: Path) -> bytes | None:
@@ -140,7 +140,7 @@ def _bytes(file: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise UsageError(f"`{file}` cannot be read: {error.strerror}") from None
+        raise UsageError(f"`{file}` cannot be read: {why(error)}") from None
 
 
 def _encoded(data: bytes | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import click
 
 from airlock import __version__
 from airlock.cli.exits import Exit, exit_of
-from airlock.cli.frame import Group, frame_of
+from airlock.cli.frame import Group, frame_of, meant
 from airlock.cli.render import complain
 from airlock.errors import AirlockError
 from airlock.logs import log_to
@@ -101,10 +102,19 @@ def run(argv: list[str]) -> int:
 
 
 def _usage(error: click.UsageError) -> str:
-    text = error.format_message()
-    text = text[:1].lower() + text[1:].rstrip(".")
     path = error.ctx.command_path if error.ctx is not None else "airlock"
-    return f"{text}: see `{path} --help`"
+    return f"{_words(error)}: see `{path} --help`"
+
+
+def _words(error: click.UsageError) -> str:
+    """What click says, as we say it: the user's words in backticks, one guess at what was meant."""
+    if isinstance(error, click.NoSuchOption):
+        return f"no such option `{error.option_name}`{meant(error.option_name, error.possibilities or ())}"
+    text = re.sub(r"'([^']*)'", r"`\1`", error.format_message())
+    text = text.replace(" is not a valid integer range", " is not a whole number")
+    text = text.replace(" is not a valid integer", " is not a whole number")
+    text = re.sub(r"(extra arguments?) \((.*)\)", r"\1 `\2`", text)
+    return text[:1].lower() + text[1:].rstrip(".")
 
 
 def _failed(error: OSError) -> str:

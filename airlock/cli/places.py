@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from airlock.cli.frame import Frame
@@ -20,6 +21,7 @@ from airlock.errors import ConfigError, NoSuchRequest, StoreError, UsageError
 from airlock.home import state
 from airlock.model import NOTHING, ApprovalRequest
 from airlock.runtime import Runtime, opened
+from airlock.visible import bounded
 
 SQLITE = "sqlite:///"
 
@@ -72,6 +74,15 @@ class Places:
             return frozenset(name for file in self.files for name in load(file, lenient=True).agents)
         except ConfigError:
             return None
+
+    def unknown(self, agent: str) -> str:
+        """What to say of an agent that no config has, with a guess at what was meant; "" for others."""
+        known = self.agents()
+        if not agent or known is None or agent in known:
+            return ""
+        near = get_close_matches(agent, known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(sorted(known)) or 'none'}"
+        return f"no config has an agent `{bounded(agent, 80)}`: {hint}"
 
     @property
     def databases(self) -> list[str]:

@@ -14,7 +14,7 @@ from airlock.cli.frame import Frame, Group, here
 from airlock.cli.lines import Tone, line, span
 from airlock.cli.places import config_of, config_path
 from airlock.cli.render import complain, put, put_json, put_lines
-from airlock.errors import ConfigError, Problem, UsageError
+from airlock.errors import ConfigError, Problem, UsageError, why
 from airlock.model import JsonObject
 from airlock.visible import bounded
 
@@ -134,7 +134,7 @@ def schema(output: Path | None) -> None:
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"cannot write `{output}`: {error.strerror}") from None
+        raise UsageError(f"cannot write `{output}`: {why(error)}") from None
     if here().json:
         put_json({"ok": True, "file": str(output)})
     else:

@@ -16,7 +16,7 @@ from airlock.cli.frame import Command, Frame, here, wait_for
 from airlock.cli.lines import Tone, line, marked, span
 from airlock.cli.places import open_places
 from airlock.cli.render import complain, put, put_json, put_lines
-from airlock.errors import NoSuchRequest, UsageError, WireError
+from airlock.errors import NoSuchRequest, UsageError, WireError, why
 from airlock.ids import now_ms
 from airlock.model import JsonObject
 from airlock.visible import visible
@@ -193,7 +193,7 @@ def _read(file: str) -> Any:
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
-        raise UsageError(f"cannot read `{file}`: {(error.strerror or 'unknown reason').lower()}") from None
+        raise UsageError(f"cannot read `{file}`: {why(error)}") from None
     try:
         return parse(data)
     except WireError as error:

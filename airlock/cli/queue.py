@@ -14,7 +14,7 @@ from airlock.cli.change import FileChange, changes
 from airlock.cli.frame import Command, Frame, here, wait_for
 from airlock.cli.lines import Line, Tone, line, span
 from airlock.cli.places import Places, known_configs, open_places
-from airlock.cli.render import put, put_json, put_lines
+from airlock.cli.render import complain, put, put_json, put_lines
 from airlock.cli.show import card, headline
 from airlock.errors import AirlockError
 from airlock.ids import now_ms
@@ -50,6 +50,8 @@ async def _pending(frame: Frame, agent: str, watch: bool) -> None:
             await _follow(places, frame, agent)
             return
         rows = await places.pending(agent)
+        if not rows and (unknown := places.unknown(agent)):
+            complain(unknown)
         if frame.json:
             put_json([request_shape(row) for row in rows])
         elif rows:

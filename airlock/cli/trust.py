@@ -11,7 +11,7 @@ from airlock.cli.frame import Command, here
 from airlock.cli.lines import Line, Tone, marked, span
 from airlock.cli.places import config_path
 from airlock.cli.render import complain, put, put_json, put_lines
-from airlock.errors import UsageError
+from airlock.errors import UsageError, why
 from airlock.home import state
 from airlock.visible import visible
 
@@ -54,7 +54,7 @@ def _stamp(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"`{path}` cannot be read: {error.strerror}") from None
+        raise UsageError(f"`{path}` cannot be read: {why(error)}") from None
 
 
 def _say(path: Path, what: str, *, changed: bool) -> None:

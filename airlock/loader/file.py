@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from airlock.config import HOOK_NAMESPACES, AgentConfig, Config, PatternLine, PatternLists, RuleConfig, Secret
-from airlock.errors import ConfigError, Problem
+from airlock.errors import ConfigError, Problem, why
 from airlock.loader import faces as loader_faces
 from airlock.loader import policy as loader_policy
 from airlock.loader import settings as loader_settings
@@ -79,9 +79,8 @@ def _bytes(path: Path) -> bytes:
         with path.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)
     except OSError as error:
-        reason = (error.strerror or "unknown reason").lower()
         hint = "`airlock init` writes a first one" if isinstance(error, FileNotFoundError) else ""
-        problem = Problem(file=str(path), line=1, path="", message=f"cannot be read: {reason}", hint=hint)
+        problem = Problem(file=str(path), line=0, path="", message=f"cannot be read: {why(error)}", hint=hint)
         raise ConfigError((problem,)) from None
 
 

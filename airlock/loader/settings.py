@@ -202,7 +202,7 @@ def older_notices(reading: Reading, approvals_section: Section) -> tuple[NotifyC
                 node.line,
                 found.path,
                 f"`{word}` is not used",
-                "answer with `airlock approve`, `airlock watch` or the page",
+                "answer with `airlock approve` or `airlock watch`",
             )
         else:
             hint = meant(word, ["webhook"]) or "use `notify:` with `type: command`"

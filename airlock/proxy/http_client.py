@@ -17,6 +17,7 @@ from airlock.config import ProviderConfig
 from airlock.errors import AirlockError, UpstreamError
 from airlock.proxy.http_place import Place, followed, place_of, proxy_for
 from airlock.proxy.http_wire import Answer, Broken, Tunnel, Wire
+from airlock.proxy.http_words import said
 
 if TYPE_CHECKING:
     from airlock.proxy.oauth import Keeper
@@ -189,7 +190,7 @@ class HttpClient:
 
     def _why(self, error: BaseException) -> str:
         """What went wrong, for a person."""
-        text = str(error) or type(error).__name__
+        text = said(error)
         cure = ""
         if "CERTIFICATE_VERIFY_FAILED" in text:
             cure = "; name the certificate of its issuer in SSL_CERT_FILE"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 from airlock.config import ProviderConfig
+
+_CALL_FAILED = re.compile(r"\[Errno (\d+)\] Connect call failed")
 
 
 def cure(provider: ProviderConfig, status: int, *, asks_for_login: bool) -> str:
@@ -17,3 +22,11 @@ def cure(provider: ProviderConfig, status: int, *, asks_for_login: bool) -> str:
             return f": set `oauth: true` for this provider and run `airlock login {name}`"
         return ": check the `headers` of this provider"
     return ": check its `url`" if status in {404, 405} else ""
+
+
+def said(error: BaseException) -> str:
+    """Why there is no connection, in one phrase."""
+    text = str(error) or type(error).__name__
+    # asyncio says the address again, once for each that a name stands for.
+    found = _CALL_FAILED.search(text)
+    return os.strerror(int(found[1])).lower() if found else text

@@ -16,7 +16,7 @@ from urllib.request import getproxies
 
 import httpx2
 
-from airlock.errors import UpstreamError
+from airlock.errors import UpstreamError, why
 from airlock.proxy.http_frames import bounded
 from airlock.reach import reach
 
@@ -30,7 +30,7 @@ async def addresses(host: str, port: int) -> list[str]:
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise UpstreamError(f"cannot find `{host}`: {error.strerror or error}") from None
+        raise UpstreamError(f"cannot find `{host}`: {why(error)}") from None
     return [str(one[4][0]) for one in found]
 
 

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from airlock.errors import why
 from airlock.proxy.wire import LINE_LIMIT, LineSplitter
 
 OnLines = Callable[[list[bytes]], None]
@@ -212,7 +213,7 @@ class LineWriter:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
-            self._lose(f"the other end is gone: {error.strerror}")
+            self._lose(f"the other end is gone: {why(error)}")
             return
         self._pieces.clear()
         self.size = len(data) - sent

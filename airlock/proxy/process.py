@@ -20,7 +20,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Final
 
-from airlock.errors import UpstreamError
+from airlock.errors import UpstreamError, why
 from airlock.proxy.pipes import LineReader
 from airlock.values import dataclass
 
@@ -294,7 +294,7 @@ def _why_not(command: Command, error: OSError | ValueError) -> str:
         return f"`{name}` may not be executed: make it executable with chmod +x"
     if error.errno == errno.ENOEXEC:
         return f"`{name}` is not a program: its first line should name an interpreter (#!)"
-    return f"cannot start `{name}`: {error.strerror}"
+    return f"cannot start `{name}`: {why(error)}"
 
 
 def _signal_name(number: int) -> str:

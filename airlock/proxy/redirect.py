@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-from airlock.errors import UsageError
+from airlock.errors import UsageError, why
 
 HEAD_LIMIT: Final = 16 * 1024
 READ_SECONDS: Final = 10.0
@@ -54,9 +54,9 @@ class Landing:
         except OSError as error:
             if may_move and port:
                 return await self._listen(0, may_move=False)
-            why = (error.strerror or str(error)).lower()
             raise UsageError(
-                f"port {port} cannot be listened on: {why}; another one is set by `oauth_callback_port`"
+                f"port {port} cannot be listened on: {why(error)}; "
+                "another one is set by `oauth_callback_port`"
             ) from None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

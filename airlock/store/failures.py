@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from airlock.errors import StoreBusy, StoreError
+from airlock.errors import StoreBusy, StoreError, why
 
 _TOLD = {
     "SQLITE_READONLY": "is read-only: make the file and its folder writable",
@@ -43,7 +43,7 @@ def telling(path: Path) -> Iterator[None]:
     except (UnicodeEncodeError, OverflowError) as error:
         raise StoreError(f"a value cannot be kept in the database: {error}") from error
     except OSError as error:
-        raise StoreError(f"the database `{path}` cannot be used: {error.strerror or error}") from error
+        raise StoreError(f"the database `{path}` cannot be used: {why(error)}") from error
 
 
 def busy(error: sqlite3.Error) -> bool:

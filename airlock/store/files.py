@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from airlock.errors import StoreError
+from airlock.errors import StoreError, why
 
 _NETWORKS = """
 nfs nfs4 cifs smb3 smbfs smb2 ncpfs afs afpfs webdav davfs ceph lustre gfs gfs2 ocfs2 glusterfs beegfs macfuse
@@ -32,7 +32,7 @@ def prepare(database: Path) -> None:
         _make_private(database)
     except OSError as error:
         raise StoreError(
-            f"cannot write `{database}`: {error.strerror}; make its folder writable or change `database:`"
+            f"cannot write `{database}`: {why(error)}; make its folder writable or change `database:`"
         ) from error
 
 

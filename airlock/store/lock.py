@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from airlock.errors import StoreBusy, StoreError
+from airlock.errors import StoreBusy, StoreError, why
 
 _SHORTEST = 0.0001
 _LONGEST = 0.005
@@ -111,7 +111,7 @@ def _open(path: Path) -> int:
         fd = os.open(path, flags, 0o600)
     except OSError as error:
         raise StoreError(
-            f"cannot write `{path}`: {error.strerror}; make its folder writable or change `database:`"
+            f"cannot write `{path}`: {why(error)}; make its folder writable or change `database:`"
         ) from error
     _give_to_the_folders_owner(fd, path)
     return fd

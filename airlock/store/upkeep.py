@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from airlock.audit import PRUNED, Head, verify
-from airlock.errors import StoreError
+from airlock.errors import StoreError, why
 from airlock.ids import make_id
 from airlock.ports import ChainReport, Draft
 from airlock.store import history, records
@@ -187,7 +187,7 @@ def back_up(path: Path, target: Path, busy_seconds: float) -> None:
     except FileExistsError:
         raise StoreError(f"`{target}` exists already: name a new file") from None
     except OSError as error:
-        raise StoreError(f"cannot write `{target}`: {error.strerror}") from error
+        raise StoreError(f"cannot write `{target}`: {why(error)}") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -81,6 +81,17 @@ async def test_every_event_is_written_out_as_json_lines(terminal: Terminal) -> N
     assert all(one["prev"] == before["hash"] for before, one in itertools.pairwise(events))
 
 
+async def test_every_event_is_one_document_with_json(terminal: Terminal) -> None:
+    empty = await terminal.quick("audit", "export", "--json")
+    verified = await terminal.quick("audit", "verify")
+    await lived(terminal)
+    lines = await terminal.quick("audit", "export")
+    ended = await terminal.quick("audit", "export", "--json")
+    assert (empty.code, empty.json) == (0, [])
+    assert verified.out.endswith(": the chain is empty\n")
+    assert ended.json == [json.loads(line) for line in lines.out.splitlines()]
+
+
 async def test_a_spreadsheet_gets_no_formula_from_an_agent(terminal: Terminal) -> None:
     async with parked(terminal.config) as calls:
         await calls.runtime.gate.authorize(agent_call(calls.runtime.config, "=cmd|' /C calc'!A0/x", {}))

@@ -128,8 +128,10 @@ async def test_what_is_wrong_has_an_exit_code_of_its_own(terminal: Terminal) -> 
         again = await terminal.run("approve", request.code)
         unknown = await terminal.run("approve", "ZZZZZZ")
         usage = await terminal.run("approve")
+        told = await terminal.quick("approve", "ZZZZZZ", "--json")
         nothing = await terminal.run("pending", "--config", "missing.yaml")
     assert (again.code, unknown.code, usage.code, nothing.code) == (6, 5, 2, 2)
+    assert told.json == {"ok": False, "error": "no request `ZZZZZZ`: see `airlock pending`"}
     for ended in (again, unknown, usage, nothing):
         assert ended.err.startswith("airlock: ")
         assert ended.err.count("\n") == 1

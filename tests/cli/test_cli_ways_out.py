@@ -63,7 +63,31 @@ async def test_a_pattern_without_its_provider_is_told_once(terminal: Terminal) -
     [
         (("approve", "K7QF2M", "--for", "10x"), 2, "--for: `10x` is not a duration"),
         (("pause", "--agent", "claud-code"), 2, "did you mean `claude-code`?"),
-        (("policy", "schema", "--output", "/nowhere/s.json"), 2, "cannot write `/nowhere/s.json`"),
+        (
+            ("policy", "schema", "--output", "/nowhere/s.json"),
+            2,
+            "`/nowhere/s.json`: no such file or directory",
+        ),
+        (("aprove", "K7QF2M"), 2, "no such command `aprove` (did you mean `approve`?): see `airlock --help`"),
+        (
+            ("audit", "verfy"),
+            2,
+            "no such command `verfy` (did you mean `verify`?): see `airlock audit --help`",
+        ),
+        (("pending", "--jsn"), 2, "no such option `--jsn` (did you mean `--json`?)"),
+        (("audit", "--limit", "x"), 2, "invalid value for `--limit`: `x` is not a whole number"),
+        (("approve",), 2, "missing argument `CODE…`: see `airlock approve --help`"),
+        (
+            ("deny", "--all", "--agent", "claud-code"),
+            2,
+            "nothing is denied: no config has an agent `claud-code`",
+        ),
+        (("audit", "export", "--json", "--format", "csv"), 2, "are two forms: leave one out"),
+        (
+            ("--config", "/nowhere/a.yaml", "pending"),
+            2,
+            "airlock: /nowhere/a.yaml: cannot be read: no such file",
+        ),
         (("audit", "export", "--output", "/nowhere/x"), 2, "cannot write `/nowhere/x`"),
         (("audit", "verify", "--head", "/nowhere/head"), 2, "there is no head at `/nowhere/head`"),
         (("db", "backup", "/nowhere/copy.db"), 2, "cannot write `/nowhere/copy.db`"),
@@ -78,6 +102,34 @@ async def test_what_cannot_be_done_is_told_in_one_line_with_its_cure(
     assert (ended.code, ended.out) == (code, "")
     assert said in ended.err
     assert len(ended.err.splitlines()) == 1
+
+
+@pytest.mark.anyio
+async def test_a_listing_of_an_agent_that_no_config_has_says_so(terminal: Terminal) -> None:
+    async with parked(terminal.config):
+        for words in (("pending",), ("audit",)):
+            ended = await terminal.quick(*words, "--agent", "claud-code", "--json")
+            assert (ended.code, ended.json) == (0, [])
+            assert "no config has an agent `claud-code`: did you mean `claude-code`?" in ended.err
+
+
+@pytest.mark.anyio
+async def test_a_problem_that_reading_and_compiling_find_is_told_once(terminal: Terminal) -> None:
+    terminal.config.write_text(
+        "providers: {demo: builtin}\n"
+        "people: {al: {local: al}}\n"
+        "agents: {a: {extends: [nope]}, b: {extends: [p]}}\n"
+        "profiles: {p: {extends: [p]}}\n"
+        "rules:\n"
+        "  - {id: big, tool: demo/echo, effect: ask, quorum: 3, approvers: [al]}\n"
+    )
+    ended = await terminal.quick("policy", "check")
+    told = [row.split(": ", 2)[2] for row in ended.err.splitlines()]
+    assert told == [
+        "agents.a.extends[0]: unknown profile `nope`",
+        "profiles.p.extends: goes in a circle: p → p",
+        "rules[0].quorum: 3 cannot be reached: only 1 may answer",
+    ]
 
 
 @pytest.mark.anyio

@@ -147,6 +147,7 @@ async def test_a_wrong_path_says_where_to_look(port: int, facing: Facing) -> Non
 async def test_a_server_that_is_not_there_is_named(kind: Any) -> None:
     async with running(provider(1, type=kind), ready=False) as (upstream, _):
         assert upstream.state.reason.startswith("cannot talk to http://127.0.0.1:1: ")
+        assert "Errno" not in upstream.state.reason
 
 
 async def test_a_session_that_the_server_forgot_is_begun_anew_and_nothing_repeated() -> None:

@@ -22,13 +22,13 @@ BOUND = 30
 
 
 class Process:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *words: str) -> None:
         self.config = folder / "airlock.yaml"
         self.config.write_text(f"database: sqlite:///{folder}/airlock.db\n{CONFIG}", encoding="utf-8")
         self.config.chmod(0o600)
         self.env = {**os.environ, "AIRLOCK_STATE_DIR": str(folder / "state")}
         self.running = subprocess.Popen(
-            [sys.executable, "-m", "airlock", "--config", str(self.config), "gateway", "--port", "0"],
+            [sys.executable, "-m", "airlock", "--config", str(self.config), "gateway", "--port", "0", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=self.env,
@@ -99,6 +99,37 @@ def test_a_signal_ends_it_cleanly_with_every_parked_hook_answered(
         check=False,
     )
     assert len(json.loads(done.stdout)) == len(parked), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "address already in use (another gateway may run there: name another port with --port)"),
+        (("--host", "name.invalid"), "(name an address of this machine with --host)"),
+        (("--host", "192.0.2.1"), "(name an address of this machine with --host)"),
+    ],
+)
+def test_an_address_that_cannot_be_had_is_told_with_its_cure(
+    process: Process, words: tuple[str, ...], told: str
+) -> None:
+    command = [sys.executable, "-m", "airlock", "--config", str(process.config), "gateway"]
+    ended = subprocess.run(
+        [*command, "--port", str(process.port), *words],
+        capture_output=True,
+        timeout=BOUND,
+        env=process.env,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.decode().splitlines()[-1].endswith(told)
+
+
+def test_on_every_address_without_a_name_it_says_that_nobody_else_is_answered(tmp_path: Path) -> None:
+    started = Process(tmp_path, "--host", "0.0.0.0")
+    started.running.terminate()
+    _, said = started.running.communicate(timeout=BOUND)
+    assert started.line.startswith("airlock gateway is ready")
+    assert b"list the names that clients use in `server.allowed_hosts`" in said
 
 
 def test_without_a_secret_it_listens_on_loopback_only_and_says_so(tmp_path: Path) -> None:
