@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from airlock.errors import UsageError
 from airlock.web.compat.firewall.rego.engine import MOST_WAITING, Engine, Judged, NoEngine, Text
+from airlock.web.compat.firewall.rego.turns import Turns
 
 T = TypeVar("T")
 
@@ -488,6 +489,72 @@ def test_a_flood_is_refused_beyond_its_queue() -> None:
     refused = [one for one in found if isinstance(one, NoEngine)]
     assert len(refused) >= 19
     assert all(one[0].outputs == {"allow": True} for one in found if one not in refused)
+
+
+def test_whoever_makes_policies_hang_without_end_keeps_no_other_agent_waiting_for_more_than_one() -> None:
+    async def work(engine: Engine) -> list[str]:
+        ended: list[str] = []
+
+        async def asks(who: str, text: str) -> None:
+            await engine.judge([Text(text=text)], GET, who=who)
+            ended.append(who)
+
+        floods = [asyncio.create_task(asks("evil", LOOP)) for _ in range(6)]
+        await asyncio.sleep(0)
+        await asyncio.gather(*(asks(who, NEW + "allow if true\n") for who in ("crm", "mail")))
+        for one in floods:
+            one.cancel()
+        return ended
+
+    assert within(work, seconds=0.3) == ["evil", "crm", "mail"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=20))
+@settings(deadline=None)
+def test_turns_go_round_whoever_gives_up_and_come_to_everyone_once(asking: list[tuple[str, bool]]) -> None:
+    async def work() -> list[str]:
+        turns, had, at_once = Turns(most=100), list[str](), 0
+        begin = asyncio.Event()
+
+        async def take(who: str) -> None:
+            nonlocal at_once
+            async with turns.turn(who, seconds=20):
+                at_once += 1
+                try:
+                    await begin.wait()
+                    had.append(who if at_once == 1 else "two at once")
+                    await asyncio.sleep(0)
+                finally:
+                    at_once -= 1
+
+        tasks = [asyncio.create_task(take(who)) for who, _ in asking]
+        await asyncio.sleep(0)
+        for task, (_, gives_up) in zip(tasks, asking, strict=True):
+            if gives_up:
+                task.cancel()
+        begin.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        async with turns.turn("d", seconds=20):
+            return had
+
+    stay = [who for number, (who, gives_up) in enumerate(asking) if not gives_up]
+    had = asyncio.run(work())
+    assert sorted(had) == sorted(stay)
+    for place, who in enumerate(had[1:-1], 1):
+        others = set(had[place + 1 :]) - {who}
+        assert had[place + 1] != who or not others
+
+
+def test_a_process_that_is_replaced_gets_every_text_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(Engine._running.__globals__, "MOST_KNOWN", 2)
+    texts = [Text(text=f'{NEW}deny contains "{number}" if true\n') for number in range(4)]
+
+    async def work(engine: Engine) -> list[Judged]:
+        for count in range(1, 4):
+            await engine.judge(texts[:count], GET)
+        return await engine.judge(texts, GET)
+
+    assert [one.outputs for one in within(work)] == [{"deny": [str(number)]} for number in range(4)]
 
 
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="reads /proc")

@@ -9,7 +9,7 @@ import logging
 import struct
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from airlock.canonical import encode, parse
 from airlock.errors import AirlockError, UsageError, WireError
 from airlock.values import dataclass
+from airlock.web.compat.firewall.rego.turns import Full, Turns
 
 log = logging.getLogger("airlock.rego")
 
@@ -71,13 +72,15 @@ class Judged:
 
 
 class Engine:
-    """One process, asked by one at a time. Who waits too long, or comes when too many wait, is refused."""
+    """One process, asked by one at a time. Who waits too long, or for too many at once, is refused.
+
+    `who`, an agent, or "" for people, waits behind one evaluation of each other one at most.
+    """
 
     def __init__(self, command: Sequence[str] = (), *, seconds: float = ANSWER_S) -> None:
         self._command = command
         self._seconds = seconds
-        self._turn = asyncio.Lock()
-        self._waiting = 0
+        self._turns = Turns(most=MOST_WAITING)
         self._process: asyncio.subprocess.Process | None = None
         self._known: set[str] = set()
 
@@ -88,8 +91,9 @@ class Engine:
 
     async def read(self, policy: Text) -> Described:
         """What a policy is; UsageError, with the line, when it cannot be used."""
-        async with self._my_turn():
-            answers, broken = await self._ask({"do": "read", "text": policy.text}, 1)
+        async with self._my_turn(""):
+            process = await self._running()
+            answers, broken = await self._ask(process, {"do": "read", "text": policy.text}, 1)
         match answers:
             case [{"version": int(version), "package": str(package), "rules": [*rules]}]:
                 return Described(version=version, package=package, rules=tuple(map(str, rules)))
@@ -97,11 +101,13 @@ class Engine:
                 raise UsageError(f"line {line}: {cause}" if line else cause)
         raise UsageError(f"it cannot be used: {broken or 'the engine answered nonsense'}")
 
-    async def judge(self, policies: Sequence[Text], given: Mapping[str, Any]) -> list[Judged]:
+    async def judge(
+        self, policies: Sequence[Text], given: Mapping[str, Any], *, who: str = ""
+    ) -> list[Judged]:
         """What each policy says of one input, in order. After one that broke the engine none is evaluated."""
-        async with self._my_turn():
-            await self._running()
-            answers, broken = await self._ask(self._question(policies, given), len(policies))
+        async with self._my_turn(who):
+            process = await self._running()
+            answers, broken = await self._ask(process, self._question(policies, given), len(policies))
         found = [_judged(one) for one in answers]
         if len(found) < len(policies):
             found.append(Judged(cause=broken))
@@ -111,7 +117,7 @@ class Engine:
     async def close(self) -> None:
         """End the process, after an evaluation that is under way."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._seconds), self._turn:
+            async with self._turns.turn("", seconds=self._seconds):
                 await self._end()
         await self._end()
 
@@ -127,21 +133,17 @@ class Engine:
         await process.wait()
 
     @asynccontextmanager
-    async def _my_turn(self) -> AsyncIterator[None]:
-        if self._waiting >= MOST_WAITING:
-            raise NoEngine(f"{MOST_WAITING} evaluations of Rego policies wait already: try again")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(TURN_S):
-                await self._turn.acquire()
-        except TimeoutError:
-            raise NoEngine("other evaluations of Rego policies took too long: try again") from None
-        finally:
-            self._waiting -= 1
-        try:
+    async def _my_turn(self, who: str) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._turns.turn(who, seconds=TURN_S))
+            except Full:
+                raise NoEngine(
+                    f"{MOST_WAITING} evaluations of Rego policies wait already: try again"
+                ) from None
+            except TimeoutError:
+                raise NoEngine("other evaluations of Rego policies took too long: try again") from None
             yield
-        finally:
-            self._turn.release()
 
     def _question(self, policies: Sequence[Text], given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Of each policy its text only where this process has not had it."""
@@ -150,9 +152,10 @@ class Engine:
         self._known.update(new)
         return {"do": "judge", "policies": named, "input": encode(given).decode()}
 
-    async def _ask(self, question: Mapping[str, Any], count: int) -> tuple[list[Any], str]:
+    async def _ask(
+        self, process: asyncio.subprocess.Process, question: Mapping[str, Any], count: int
+    ) -> tuple[list[Any], str]:
         """The answers, and what broke it off when there are fewer than that. Then the process is ended."""
-        process = await self._running()
         answers: list[Any] = []
         broken = "it was broken off"
         try:

@@ -38,16 +38,18 @@ async def opinions(services: Services, action: Action) -> tuple[Opinion, ...]:
     policies = [one for one in in_order(await kept(services, FACE, KIND)) if one.body["enabled"]]
     if not policies:
         return ()
-    judged = await judge(services, policies, input_of(action))
+    judged = await judge(services, policies, input_of(action), who=action.agent)
     people = frozenset(services.config.people)
     return tuple(_opinion(*pair, people) for pair in zip(policies, judged, strict=True))
 
 
-async def judge(services: Services, policies: list[Record], given: Mapping[str, Any]) -> list[Judged]:
+async def judge(
+    services: Services, policies: list[Record], given: Mapping[str, Any], *, who: str = ""
+) -> list[Judged]:
     """What the engine makes of each; without an engine there is nothing but the cause."""
     texts = [Text(text=one.body["content"]) for one in policies]
     try:
-        return await engine_of(services).judge(texts, given)
+        return await engine_of(services).judge(texts, given, who=who)
     except NoEngine as error:
         log.warning("rego: every policy denies: %s", error)
         return [Judged(cause=str(error))] * len(policies)
