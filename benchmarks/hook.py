@@ -53,7 +53,8 @@ def free_port() -> int:
 def gateway(folder: Path, env: dict[str, str]) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     port = free_port()
     command = [sys.executable, "-m", "airlock", "--config", str(folder / "airlock.yaml"), "gateway"]
-    process = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.PIPE, env=env)
+    words = [*command, "--port", str(port)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env)
     try:
         assert process.stdout is not None
         process.stdout.readline()
@@ -62,6 +63,8 @@ def gateway(folder: Path, env: dict[str, str]) -> Iterator[tuple[int, subprocess
         if process.poll() is None:
             process.terminate()
             process.wait(20)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def times(work: Callable[[], object], runs: int) -> tuple[float, float]:

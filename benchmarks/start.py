@@ -18,7 +18,7 @@ from typing import Final
 from benchmarks import programs
 from benchmarks.caller import Caller
 
-TURNS: Final = 5
+TURNS: Final = 9
 
 PROGRAMS: Final = {
     "python -c pass": "pass",

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import http, start, stdio
+from benchmarks import hook, http, start, stdio, targets
 from benchmarks.chart import Bars, draw
 
 SMALL = stdio.Load(one_by_one=5, many=40, flights=(4, 8))
@@ -77,3 +77,46 @@ def test_the_chart_is_xml_with_a_bar_for_each_value() -> None:
     tree = ET.fromstring(text)
     bars = [node for node in tree.iter() if node.tag.endswith("rect")]
     assert [bar.get("class") for bar in bars] == ["b", "o"]
+
+
+def test_the_targets_are_held_against_what_was_found_and_fit_a_hundred_columns() -> None:
+    def figures(rate: float, added: float) -> stdio.Figures:
+        return stdio.Figures(
+            p50_ms=added, added_ms=added, p99_ms=1.0, cpu_us=50.0, rates={1: rate, 16: rate, 64: rate},
+            added_by_floor=added, rate_by_floor={1: 1.0, 16: 1.0, 64: rate / 30_000},
+            start_s=0.1, pss_mb=20.0,
+        )  # fmt: skip
+
+    over_http = {
+        stdio.DIRECT: figures(90_000, 0.1),
+        http.FLOOR: figures(30_000, 1.0),
+        http.AIRLOCK: figures(20_000, 1.2),
+        "another": figures(8_000, 3.0),
+    }
+    found = [
+        *targets.of_stdio({stdio.AIRLOCK: figures(20_000, 1.9), "agentbelay": figures(3_000, 9.0)}),
+        *targets.of_growth("stdio", {"1 rule": figures(1, 1), "500 rules": figures(1, 1)}),
+        *targets.of_http("HTTP→stdio", over_http),
+        *targets.of_http("HTTP→HTTP", over_http),
+        *targets.of_start({start.AIRLOCK: (0.1, 24.0), "python -c 'import asyncio'": (0.05, 0.0)}),
+        *targets.of_hook({hook.PASS: (10, 11), hook.GATEWAY: (16, 17), hook.ALONE: (130, 140)}),
+    ]
+    missed = {one.name for one in found if not one.met}
+    assert missed == {
+        "stdio: added at the median, of what the hop adds",
+        "HTTP→HTTP: of the best peer, 64 in flight",
+        "hook in process, of `python -c pass`",
+    }
+    page = stdio.page()
+    with page.capture() as caught:
+        page.print(targets.table(found))
+    lines = caught.get().splitlines()
+    assert len(lines) == len(found) + 1
+    assert all(len(line) <= stdio.WIDTH for line in lines)
+    assert sum("MISSED" in line for line in lines) == len(missed)
+
+
+def test_every_way_of_a_hook_is_timed() -> None:
+    found = hook.measure(1)
+    assert {hook.PASS, hook.GATEWAY, hook.ALONE} <= set(found)
+    assert len(hook.lines(found)) == len(found)

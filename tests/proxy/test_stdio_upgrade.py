@@ -42,6 +42,7 @@ AT_START = {
     "airlock.notify.bell",
     "airlock.notify.command",
     "airlock.notify.webhook",
+    "airlock.posting",
 }
 """What is loaded before the first answer, as far as it is needed at all."""
 
