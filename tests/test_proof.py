@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airlock import texts
-from airlock.errors import NoSuchRequest, StoreError, UsageError
+from airlock.canonical import parse
+from airlock.errors import NoSuchRequest, StoreError, UsageError, WireError
 from airlock.model import Effect, Outcome, Overlay, Proceed, Resolution, Wait
 from airlock.proof.check import Report, check
 from airlock.proof.pack import prove, signed, signer
@@ -509,6 +510,22 @@ def test_the_script_of_the_page_finds_what_the_holder_of_the_key_changes(
     done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode
     assert done.stderr.startswith("does not hold: ")
+
+
+@pytest.mark.parametrize("name", ["action", "agent", "text"])
+def test_a_pack_that_says_something_twice_holds_for_no_reader(
+    proved: Proved, tmp_path: Path, name: str
+) -> None:
+    program, file = tmp_path / "check_pack.py", tmp_path / "pack.json"
+    program.write_text(script())
+    text = json.dumps(proved.asked)
+    file.write_text(text.replace(f'"{name}": ', f'"{name}": "another", "{name}": ', 1))
+    assert file.read_text() != text
+    words = [sys.executable, "-I", str(program), str(file), proved.key.public.hex()]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (1, "does not hold: a name stands twice\n")
+    with pytest.raises(WireError, match="duplicate key"):
+        parse(file.read_bytes())
 
 
 def test_every_member_of_a_pack_stands_in_the_page(proved: Proved) -> None:
