@@ -178,9 +178,7 @@ def one_config(frame: Frame) -> Config:
     from airlock.loader.file import load
 
     with contextlib.suppress(UsageError):
-        located = state.locate(frame.config, os.environ, Path.cwd())
-        if _relied_on(located):
-            return load(located.path, lenient=True)
+        return load(config_path(frame), lenient=True)
     found = known_configs(frame)
     if len({config.database for config in found}) > 1:
         names = ", ".join(str(config.file) for config in found if config.file.exists())

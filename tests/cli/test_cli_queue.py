@@ -288,7 +288,7 @@ async def test_a_config_that_was_removed_is_not_complained_about(terminal: Termi
     assert ended.err == ""
 
 
-async def test_a_backup_is_of_the_database_of_the_config_that_counts(
+async def test_a_backup_and_a_key_are_of_the_database_of_the_config_that_counts(
     terminal: Terminal, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
@@ -297,6 +297,10 @@ async def test_a_backup_is_of_the_database_of_the_config_that_counts(
     async with parked(other / "airlock.yaml"), parked(terminal.config):
         ended = await terminal.run("db", "backup", str(tmp_path / "copy.db"), "--json")
         nowhere = await terminal.run("db", "backup", str(tmp_path / "more.db"), cwd=tmp_path)
+        (other / "airlock.yaml").write_text(terminal.config.read_text() + "# nobody trusted this\n")
+        made = await terminal.run("keys", "create", "--name", "a", "--scope", "read", "--json", cwd=other)
+        keys = await terminal.run("keys", "list", "--json", "--config", str(other / "airlock.yaml"))
+    assert [key["id"] for key in keys.json] == [made.json["id"]]
     assert ended.json["database"] == f"sqlite:///{terminal.folder}/airlock.db"
     assert nowhere.code == 2
     assert "several databases are known here" in nowhere.err

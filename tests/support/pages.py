@@ -91,8 +91,8 @@ class Followed:
 
 
 @contextmanager
-def following(folder: Path, config: str) -> Iterator[Followed]:
-    """A page's config in a folder of its own, with `airlock` on the path and `airlock gateway` running."""
+def following(folder: Path, config: str, serve: str) -> Iterator[Followed]:
+    """A page's config in a folder of its own, with `airlock` on the path and its gateway running."""
     (folder / "airlock.yaml").write_text(config)
     (folder / "airlock.yaml").chmod(0o600)
     _program(folder / "airlock", "-m airlock")
@@ -102,12 +102,12 @@ def following(folder: Path, config: str) -> Iterator[Followed]:
     env = {
         **os.environ,
         "PATH": f"{folder}:{os.environ['PATH']}",
-        "AIRLOCK_API_SECRET": "0123456789abcdef0123456789abcdef",
         "AIRLOCK_STATE_DIR": str(folder / "state"),
-        "AIRLOCK_CONFIG": str(folder / "airlock.yaml"),
     }
+    prepare, command = serve.rstrip().rsplit("\n", 1)
+    subprocess.run(["sh", "-e", "-c", prepare], env=env, cwd=folder, timeout=BOUND, check=True)
     gateway = subprocess.Popen(
-        ["airlock", "gateway", "--port", "0"], stdout=subprocess.PIPE, text=True, env=env, cwd=folder
+        [*command.split(), "--port", "0"], stdout=subprocess.PIPE, text=True, env=env, cwd=folder
     )
     try:
         assert gateway.stdout is not None

@@ -76,7 +76,7 @@ def test_the_way_there_can_be_walked_as_it_is_written(tmp_path: Path) -> None:
     written = blocks("coming-from-agent-action-firewall.md")
     assert [kind for kind, _ in written[:3]] == ["yaml", "sh", "console"]
     assert "airlock gateway" in written[1][1]
-    with following(tmp_path, written[0][1]) as page:
+    with following(tmp_path, written[0][1], written[1][1]) as page:
         said = ""
         for kind, text in written[2:]:
             if kind == "console":

@@ -43,7 +43,7 @@ def test_the_short_way_from_harp_leads_there(tmp_path: Path) -> None:
     assert [kind for kind, _ in written] == ["yaml", "sh", "sh", "sh", "python", "sh"]
     (config, serve, key, code, program, decide) = (block for _, block in written)
     assert "airlock gateway" in serve
-    with following(tmp_path, config) as page:
+    with following(tmp_path, config, serve) as page:
         page.shell(key)
         page.shell(code)
         with page.program(program) as running:

@@ -43,7 +43,7 @@ def test_the_short_way_from_sidclaw_leads_there(tmp_path: Path) -> None:
     assert [kind for kind, _ in written] == ["yaml", "sh", "sh", "python", "sh", "sh"]
     (config, serve, keys, program, decide, look) = (block for _, block in written)
     assert "airlock gateway" in serve
-    with following(tmp_path, config) as page:
+    with following(tmp_path, config, serve) as page:
         page.shell(keys)
         with page.program(program, str(python)) as running:
             assert running.stdout is not None
