@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from airlock.canonical import canonical
 
@@ -21,7 +21,13 @@ _MAX_NAMES = 4096
 
 _TELLING = 4
 """A secret of fewer characters stands in other words too."""
+
+_CREDENTIALS = re.compile(r"[A-Za-z-]{2,20} +(\S{4,})", re.ASCII)
+"""`Bearer …`, `Basic …`: whoever repeats such a secret may leave the first word out."""
+
 _PLAIN = frozenset({str, int, float, bool, type(None)})
+
+T = TypeVar("T")
 
 
 class Redactor:
@@ -78,12 +84,12 @@ class Redactor:
             return [self.mask(one) if items in paths else self._inside(one, items, paths) for one in value]
         return value
 
-    def scrub(self, text: str, arguments: Mapping[str, Any], paths: frozenset[str] = frozenset()) -> str:
-        """A text of somebody who saw the arguments, without the secrets of theirs that it repeats."""
-        hidden = sorted(self._secrets(arguments, "", paths), key=len, reverse=True)
-        for secret in hidden:
-            text = text.replace(secret, self.mask(secret))
-        return text
+    def scrub(self, value: T, arguments: Mapping[str, Any], paths: frozenset[str] = frozenset()) -> T:
+        """What somebody says who saw the arguments, without the secrets of theirs that it repeats."""
+        hidden = self._secrets(arguments, "", paths)
+        hidden |= {found[1] for secret in hidden if (found := _CREDENTIALS.fullmatch(secret))}
+        masks = {secret: self.mask(secret) for secret in sorted(hidden, key=len, reverse=True)}
+        return _without(value, masks) if masks else value
 
     def _secrets(self, value: Any, path: str, paths: frozenset[str], *, inside: bool = False) -> set[str]:
         """The texts that `redact` hides, down to every leaf; what is too short to be told apart is left."""
@@ -112,6 +118,19 @@ class Redactor:
 
 
 _JSON_NAMES = {bool: "boolean", int: "number", float: "number", type(None): "null"}
+
+
+def _without(value: T, masks: Mapping[str, str]) -> T:
+    """A value with these texts replaced, wherever they stand in it, in names too."""
+    changed: Any = value
+    if isinstance(value, str):
+        for secret, mask in masks.items():
+            changed = changed.replace(secret, mask)
+    elif isinstance(value, Mapping):
+        changed = {_without(name, masks): _without(inner, masks) for name, inner in value.items()}
+    elif isinstance(value, (list, tuple)):
+        changed = [_without(one, masks) for one in value]
+    return cast("T", changed)
 
 
 def _words(name: str) -> list[str]:

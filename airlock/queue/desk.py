@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from airlock import approval
 from airlock.config import Config
@@ -16,6 +16,8 @@ from airlock.ports import Change, Clock, Draft, MakeId, Notifier, RequestFilter,
 from airlock.queue.drafts import Scribe
 from airlock.queue.endings import ATTEMPTS
 from airlock.queue.lobby import Lobby
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -128,9 +130,9 @@ class Desk:
         """Values as anyone but the upstream may see them: secrets masked by `audit.redact_fields`."""
         return self._scribe.masked(values)
 
-    def scrubbed(self, text: str, call: Call) -> str:
-        """A text of somebody who saw a call's arguments, without the secrets of theirs that it repeats."""
-        return self._scribe.scrubbed(text, call, self.hidden(call))
+    def scrubbed(self, value: T, call: Call) -> T:
+        """What somebody says who saw a call's arguments, without the secrets of theirs that it repeats."""
+        return self._scribe.scrubbed(value, call, self.hidden(call))
 
     async def grants(self) -> list[Grant]:
         """The grants that stand now, newest first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from airlock.audit import text_of
 from airlock.canonical import encode_text
@@ -21,6 +21,8 @@ from airlock.model import (
 )
 from airlock.ports import Clock, Draft, MakeId
 from airlock.redaction import Redactor
+
+T = TypeVar("T")
 
 _MOST_KEPT = 256
 
@@ -42,9 +44,9 @@ class Scribe:
         """Values with what the config calls secret masked."""
         return self._redactor.redact(values)
 
-    def scrubbed(self, text: str, call: Call, hidden: frozenset[str]) -> str:
-        """A text without the secrets of the call's arguments that it repeats."""
-        return self._redactor.scrub(text, call.arguments, hidden)
+    def scrubbed(self, value: T, call: Call, hidden: frozenset[str]) -> T:
+        """A value without the secrets of the call's arguments that texts in it repeat."""
+        return self._redactor.scrub(value, call.arguments, hidden)
 
     def arguments(self, call: Call, decision: Decision | None = None) -> dict[str, Any]:
         """The call's arguments as anyone but the upstream may see them."""

@@ -223,6 +223,24 @@ def test_a_secret_in_the_params_is_sent_and_never_kept(
     assert "tell-nobody" not in wall.gateway.get("/audit?limit=5").body.decode()
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", b'{"all": "Bearer tell\\/nobody", "\\u0074ell/nobody": ["tell\\u002Fnobody"]}'),
+        ("application/json", b'{"broken": "tell/nobody'),
+        ("text/plain", b"you are tell/nobody"),
+    ],
+)
+def test_a_secret_that_comes_back_in_another_form_is_not_kept_either(
+    wall: Firewall, target: TargetServer, kind: str, body: bytes
+) -> None:
+    target.replies.append(Reply(200, {"Content-Type": kind, "X-You": "tell/nobody"}, body))
+    action = proxy(wall, f"{target.url}/me", headers={"Authorization": "Bearer tell/nobody"})
+    found = ended(wall, action)
+    assert found["status"] == "succeeded"
+    assert "nobody" not in json.dumps(found)
+
+
 def test_a_secret_that_a_restart_forgot_is_asked_for_again(tmp_path: Path, target: TargetServer) -> None:
     with open_firewall(tmp_path, compat=compat(target), more=RULES) as wall:
         action = proxy(wall, f"{target.url}/me", "POST", headers={"Authorization": "Bearer gone"})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -164,23 +164,20 @@ def _result(services: Services, answer: Fetched, call: Call) -> dict[str, Any]:
     for name, text in answer.headers:
         if name.lower() not in _NOT_TOLD:
             headers[name.lower()] = f"{headers[name.lower()]}, {text}" if name.lower() in headers else text
-    told = {name: services.gate.scrubbed(text, call) for name, text in headers.items()}
-    result = {"statusCode": answer.status, "headers": told, **_told_body(services, answer, headers, call)}
+    told = {"headers": headers, **_told_body(answer, headers)}
+    result = {"statusCode": answer.status, **services.gate.scrubbed(told, call)}
     if answer.cut:
         result["truncated"] = True
     return services.gate.masked(result)
 
 
-def _told_body(services: Services, answer: Fetched, headers: Mapping[str, str], call: Call) -> dict[str, Any]:
+def _told_body(answer: Fetched, headers: Mapping[str, str]) -> dict[str, Any]:
     text = _text(answer)
     if text is None:
         return {"body": None, "bodyBytes": len(answer.body)}
-    text = services.gate.scrubbed(text, call)
     if "json" in headers.get("content-type", "").lower():
-        try:
+        with suppress(WireError):
             return {"body": parse(text.encode())}
-        except (WireError, UsageError):
-            return {"body": text}
     return {"body": text}
 
 
