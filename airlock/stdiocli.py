@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def main(words: list[str]) -> int:
     """Serve MCP on stdin and stdout until the client closes them; the exit code."""
     try:
         options = parse(words)
+        hold_descriptors()
         log_to(options.log_file, options.log_level)
     except UsageError as error:
         sys.stderr.write(f"airlock: {error}\n")
@@ -70,6 +72,15 @@ def main(words: list[str]) -> int:
             return runner.run(_serve(options))
     except KeyboardInterrupt:
         return 130
+
+
+def hold_descriptors() -> None:
+    """Put `/dev/null` where one of the first three is closed: else the next thing that is opened gets it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 async def _serve(options: StdioOptions) -> int:

@@ -309,8 +309,8 @@ def test_a_database_that_cannot_be_opened_is_a_deny(config: Path) -> None:
 def test_a_fake_of_the_standard_library_in_the_working_directory_is_not_imported(
     gateway: Gateway, tmp_path: Path
 ) -> None:
-    (tmp_path / "json.py").write_text("raise SystemExit(0)", encoding="utf-8")
-    (tmp_path / "socket.py").write_text("raise SystemExit(0)", encoding="utf-8")
+    for name in ("json", "socket", "_json", "_socket", "time", "airlock"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(0)", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-I", "-m", "airlock", "hook", "--url", f"http://127.0.0.1:{gateway.port}"],
         input=claude("rm x"),

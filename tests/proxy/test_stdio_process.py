@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -161,6 +162,15 @@ async def test_a_signal_ends_everything_cleanly(tmp_path: Path, number: signal.S
         assert await client.ended() == 0
         for pid in map(int, pids.read_text().split()):
             await polled(lambda pid=pid: not alive(pid))
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_descriptors_that_are_closed_already_are_an_end_like_any_other(tmp_path: Path, closed: str) -> None:
+    config = simple(tmp_path)
+    words = [sys.executable, "-m", "airlock", "stdio", "--agent", "tester", "--config", str(config)]
+    line = f"exec {shlex.join(words)} {closed}"
+    done = subprocess.run(["sh", "-c", line], stdin=subprocess.DEVNULL, timeout=SECONDS, check=False)
+    assert done.returncode == 0
 
 
 async def test_after_a_crash_the_same_call_finds_its_question(tmp_path: Path) -> None:
