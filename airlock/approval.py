@@ -110,11 +110,18 @@ def resolve(
     return Settled(request=approved, vote=vote, missing=0, grant=_grant(request, resolution, now, grant_id))
 
 
+_PAST = {
+    Status.USED: "is already approved and used",
+    Status.EXPIRED: "has expired: let the agent make the call again",
+    Status.CANCELLED: "is already withdrawn",
+}
+
+
 def _check_open(request: ApprovalRequest, now: int) -> None:
     status = status_at(request, now)
     if status is not Status.PENDING:
-        past = {Status.USED: "approved and used", Status.CANCELLED: "withdrawn"}.get(status, str(status))
-        raise AlreadySettled(f"request `{request.code}` is already {past}", status=status)
+        past = _PAST.get(status, f"is already {status}")
+        raise AlreadySettled(f"request `{request.code}` {past}", status=status)
 
 
 def _check_authority(request: ApprovalRequest, resolution: Resolution, people: Mapping[str, Person]) -> None:

@@ -168,7 +168,8 @@ def through_gateway(url: str, options: dict[str, str], payload: bytes) -> bytes:
     try:
         got = post(url, query, token, payload, seconds=seconds_of(options), limit=ANSWER_LIMIT)
     except Unreachable as error:
-        raise Blocked(f"the gateway at `{url}` {error}: is `airlock gateway` running there?") from None
+        cure = "" if ": " in str(error) else ": is `airlock gateway` running there?"
+        raise Blocked(f"the gateway at `{url}` {error}{cure}") from None
     return checked(got.status, got.airlock, got.body)
 
 

@@ -51,7 +51,7 @@ def post(
     except TimeoutError:
         raise Unreachable("did not answer in time") from None
     except OSError as error:
-        raise Unreachable(f"is out of reach ({error.strerror or error})") from None
+        raise Unreachable(f"is out of reach ({(error.strerror or str(error)).lower()})") from None
     except ValueError:
         raise Unreachable("did not answer in HTTP") from None
 

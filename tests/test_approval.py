@@ -106,7 +106,7 @@ def test_every_rule_that_asked_needs_its_own_approvers() -> None:
         ({"status": Status.USED}, "already approved and used"),
         ({"status": Status.APPROVED, "decided_at": START}, "already approved"),
         ({"status": Status.CANCELLED}, "already withdrawn"),
-        ({"expires_at": START + 1}, "already expired"),
+        ({"expires_at": START + 1}, "has expired: let the agent make the call again"),
     ],
 )
 def test_what_is_settled_stays_settled(changes: dict[str, object], words: str) -> None:

@@ -149,8 +149,8 @@ async def unruled(runtime: Runtime) -> Iterator[Finding]:
     if not names:
         return iter([ok("rules", "nothing was denied of late for want of a rule")])
     shown = ", ".join(bounded(name, 120) for name in sorted(names)[:10])
-    text = f"{len(names)} tools were denied in the last day because no rule names them: {shown}"
-    return iter([note("rules", text, "name them in `allow`, `ask` or `deny`")])
+    text = f"denied in the last day because no rule names it: {shown}"
+    return iter([note("rules", text, "name it in `allow`, `ask` or `deny`")])
 
 
 def _ruleless(entry: AuditEntry) -> bool:

@@ -353,9 +353,13 @@ def _unignored(folder: Path) -> bool:
 
 
 def _undo(frame: Frame, hosts: tuple[str, ...], *, force: bool) -> int:
-    records = [one for one in ledger.every() if not hosts or one.host in hosts]
+    written = [one for one in ledger.every() if not hosts or one.host in hosts]
+    # Undoing here must not take Airlock out of another project.
+    records = [one for one in written if one.project in {"", str(Path.cwd())}]
     if not records:
-        raise UsageError("nothing to undo: no client's file was changed by `airlock init`")
+        elsewhere = ", ".join(sorted({f"`{one.project}`" for one in written}))
+        where = f" from here: do it in {elsewhere}" if written else " by `airlock init`"
+        raise UsageError(f"nothing to undo: no client's file was changed{where}")
     back: list[str] = []
     for record in records:
         if record.changed_since and not force:

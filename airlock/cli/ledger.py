@@ -23,7 +23,7 @@ class Written:
     """One file that was changed: its bytes before (None when it was not there) and after, as base64.
 
     `made` is the topmost folder that was made for it. `key` is the id of the API key that was made for it, in
-    the database of `config`.
+    the database of `config`. `project` is the folder in which `init` ran.
     """
 
     file: str
@@ -34,6 +34,7 @@ class Written:
     made: str = ""
     key: str = ""
     config: str = ""
+    project: str = ""
 
     @property
     def changed_since(self) -> bool:
@@ -71,6 +72,7 @@ def write(
         made=earlier.made if earlier is not None else _missing_folder(file),
         key=key,
         config=config,
+        project=str(Path.cwd()),
     )
     _keep(record)
     replace_file(file, data, 0o600 if private else mode)

@@ -280,6 +280,19 @@ async def test_the_client_starts_only_airlock_and_undo_restores_its_file_byte_fo
 
 
 @pytest.mark.anyio
+async def test_undo_takes_airlock_out_of_no_other_project(project: Terminal, tmp_path: Path) -> None:
+    file = project.folder / ".mcp.json"
+    await project.run("init", "--yes", "--write-client", "--no-start")
+    written = file.read_bytes()
+    ended = await project.run("init", "--undo", cwd=tmp_path)
+    assert ended.code == 2
+    assert (
+        f"nothing to undo: no client's file was changed from here: do it in `{project.folder}`" in ended.err
+    )
+    assert file.read_bytes() == written
+
+
+@pytest.mark.anyio
 async def test_undo_refuses_a_file_that_changed_since_and_shows_how(project: Terminal) -> None:
     file = project.folder / ".mcp.json"
     before = file.read_bytes()
