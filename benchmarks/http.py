@@ -21,6 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from rich.table import Table
+
 from benchmarks import httpprograms, programs, stdio
 from benchmarks.caller import Silent
 from benchmarks.chart import Bars, draw
@@ -32,7 +34,6 @@ FLOOR: Final = "floor, uvicorn"
 AIRLOCK: Final = f"airlock, {RULES} rules"
 MODERN_AIRLOCK: Final = "airlock, 2026-07-28"
 LOAD: Final = Load(one_by_one=300, many=3_000)
-SLOW: Final = Load(one_by_one=60, many=300)
 LARGE: Final = Load(one_by_one=150, many=800)
 SESSIONS: Final = 200
 PARKED: Final = 200
@@ -129,20 +130,33 @@ def stage() -> Iterator[Stage]:
 
 
 def measure(on: Stage, load: Load, turns: int) -> dict[str, Figures]:
-    """The figures of every way; those that take milliseconds get less to do."""
-    loads = {name: load if _quick(one) else _least(SLOW, load) for name, one in on.ways.items()}
-    for name, one in on.ways.items():
-        one.rate(min(500, loads[name].many), load.flights[-1])
+    """The figures of every way; the slow ones get as much to do as they can in about a second."""
+    loads = {name: _fitting(one, load) for name, one in on.ways.items()}
     taken = [{name: stdio.turn(one, loads[name]) for name, one in on.ways.items()} for _ in range(turns)]
     return {name: stdio.figures(name, one, taken) for name, one in on.ways.items()}
 
 
-def _quick(way: HttpCaller) -> bool:
-    return min(way.latencies(5)) < 0.005
+def _fitting(way: HttpCaller, load: Load) -> Load:
+    most = load.flights[-1]
+    way.rate(2 * most, most)
+    many = int(way.rate(2 * most, most))
+    alone = int(0.3 / max(way.latencies(5)))
+    return replace(
+        load,
+        one_by_one=min(load.one_by_one, max(20, alone)),
+        many=min(load.many, max(2 * most, many)),
+    )
 
 
-def _least(one: Load, other: Load) -> Load:
-    return replace(other, one_by_one=min(one.one_by_one, other.one_by_one), many=min(one.many, other.many))
+def footprints(found: Mapping[str, Figures]) -> Table:
+    """How long each took to start, and what it holds after its calls."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("way", no_wrap=True)
+    shown.add_column("first answer, s", justify="right")
+    shown.add_column("PSS, MB", justify="right")
+    for name, one in found.items():
+        shown.add_row(name, f"{one.start_s:.2f}", f"{one.pss_mb:.0f}")
+    return shown
 
 
 def calls(
@@ -200,6 +214,7 @@ def report(load: Load, turns: int, cache: Path | None) -> dict[str, object]:
     for title, over_http in (("HTTP→stdio", False), ("HTTP→HTTP", True)):
         main[title], missing[title] = calls(over_http=over_http, load=load, turns=turns, cache=cache)
         page.print(stdio.table(f"\n{title}; every decision committed before it is forwarded", main[title]))
+        page.print(footprints(main[title]))
         for name, why in missing[title].items():
             page.print(f"{name} could not be measured: {why}", highlight=False, markup=False)
     state = by_state(load, turns)
