@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CACHED_SELECTIONS = 4096
 CACHED_NAME = 512
 _CACHED_DECISIONS = 256
+_LOCAL = frozenset({"builtin", "stdio"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +40,9 @@ class Candidate:
 class Selection:
     """The candidates for one (agent, kind, tool), deny rules first, and the decisions already made.
 
-    `groups` are asked as one; `alone` are the numbers of the rest, by an argument that they cannot hold
-    without, or "".
+    `local` is False for a server on another machine; `home` is where its relative paths start, None where
+    they start at the caller's. `groups` are asked as one; `alone` are the numbers of the rest, by an
+    argument that they cannot hold without, or "".
     """
 
     tool: str
@@ -48,7 +50,8 @@ class Selection:
     name: str
     clear: bool
     candidates: tuple[Candidate, ...]
-    config: ProviderConfig | None = None
+    local: bool = True
+    home: str | None = None
     sets: Mapping[str, PatternSet] = NOTHING
     limits: tuple[RateUse, ...] = ()
     fields: frozenset[str] | None = None
@@ -67,10 +70,7 @@ class Selection:
         cwd = call.origin.cwd
         if part is not None and isinstance(part.arguments.get("cwd"), str):
             cwd = part.arguments["cwd"]  # where this piece of a shell line runs, after the `cd`s before it
-        base, local = cwd, True
-        if self.config is not None:
-            local = self.config.type in {"builtin", "stdio"}
-            base = str(self.config.cwd) if self.config.cwd else (cwd if local else "")
+        base = cwd if self.home is None else self.home
         return Frame(
             call=call,
             facts=facts,
@@ -79,7 +79,7 @@ class Selection:
             name=self.name,
             arguments=call.arguments if part is None else part.arguments,
             base=base if base.startswith("/") else "",
-            local=local,
+            local=self.local,
             sets=self.sets,
             fields=self.fields,
         )
@@ -134,13 +134,15 @@ class Selector:
         candidates = sorted(self._candidates(agent, kind, names), key=strictest_first)
         plain = f"{provider}/{name}" if provider else name
         groups, grouped = group(enumerate(one.rule for one in candidates))
+        config = self._config.providers.get(provider)
         return Selection(
             tool=plain if kind is Kind.TOOL else f"{kind}:{plain}",
             provider=provider,
             name=name,
             clear=bool(names),
             candidates=tuple(candidates),
-            config=self._config.providers.get(provider),
+            local=config is None or config.type in _LOCAL,
+            home=None if config is None else _home(config),
             sets=_sets(candidates),
             limits=tuple(one.limit for one in candidates if one.limit is not None),
             fields=_fields(candidates),
@@ -191,6 +193,13 @@ def _by_wanted(
         if number not in grouped:
             found.setdefault(one.rule.wanted, []).append(number)
     return tuple((wanted, tuple(numbers)) for wanted, numbers in found.items())
+
+
+def _home(config: ProviderConfig) -> str | None:
+    """Where a server's relative paths start: where it runs, else where its caller does, if both are here."""
+    if config.cwd:
+        return str(config.cwd)
+    return None if config.type in _LOCAL else ""
 
 
 def _judge(rule: Rule) -> Callable[[Frame], Holds] | None:
