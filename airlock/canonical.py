@@ -23,6 +23,9 @@ from airlock.errors import WireError
 MAX_DEPTH = 128
 """Deeper messages are refused: a deeply nested value can crash the CEL engine (decisions.md 17)."""
 
+MAX_VALUES = 20_000
+"""What is sent over HTTP may hold no more: every value is judged, masked and written, several times."""
+
 PARSE_ERROR = -32700
 
 
@@ -94,22 +97,41 @@ def parse(data: bytes | str) -> Any:
     return value
 
 
+def parse_sent(data: bytes) -> Any:
+    """`parse` for what is sent to a process that others need too: no more than MAX_VALUES values."""
+    value = parse(data)
+    if len(data) > MAX_VALUES and sum(map(data.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        _check_count(value)
+    return value
+
+
+def _check_count(value: Any) -> None:
+    level, count = _inside([[value]]), 1
+    while level:
+        count += sum(map(len, level))
+        if count > MAX_VALUES:
+            raise WireError(f"more than {MAX_VALUES} values", code=PARSE_ERROR)
+        level = _inside(level)
+
+
 def _check_depth(value: Any) -> None:
-    level: list[Any] = [value]
+    level = _inside([[value]])
     for _ in range(MAX_DEPTH):
-        level = [inner for outer in level for inner in _children(outer)]
+        level = _inside(level)
         if not level:
             return
     raise WireError(f"nested deeper than {MAX_DEPTH} levels", code=PARSE_ERROR)
 
 
-def _children(value: Any) -> Iterable[Any]:
-    inside: Iterable[Any] = ()
-    if isinstance(value, dict):
-        inside = value.values()
-    elif isinstance(value, list):
-        inside = value
-    return [one for one in inside if isinstance(one, (dict, list))]
+def _inside(level: list[Any]) -> list[Any]:
+    """The objects and lists that stand right inside these."""
+    return [
+        inner
+        for outer in level
+        if outer
+        for inner in (outer.values() if isinstance(outer, dict) else outer)
+        if isinstance(inner, (dict, list))
+    ]
 
 
 def _check_surrogates(value: Any) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from airlock.canonical import parse_sent
 from airlock.errors import WireError
 from airlock.model import JsonObject, Principal
 from airlock.proxy import eras
@@ -139,7 +140,7 @@ class McpApp:
             text = "`Accept` must list `application/json` and `text/event-stream`"
             await answer(send, 406, error_frame(None, INVALID_REQUEST, text))
             return
-        frame = decode(await read_body(scope, receive, self._limit))
+        frame = decode(await read_body(scope, receive, self._limit), parse_sent)
         stranger = None if eras.is_modern(frame.get("params")) else unsupported(scope, frame)
         if stranger is not None:
             await answer(send, 400, stranger)
@@ -201,7 +202,7 @@ class McpApp:
         if session is None:
             await answer(send, 404, {"error": NOT_FOUND})
             return
-        frame = decode(await read_body(scope, receive, self._limit))
+        frame = decode(await read_body(scope, receive, self._limit), parse_sent)
         session.take(frame)
         await answer(send, 202)
 

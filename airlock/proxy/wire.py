@@ -56,14 +56,14 @@ class FrameError(WireError):
         super().__init__(message, code=code)
 
 
-def decode(line: bytes) -> JsonObject:
+def decode(line: bytes, read: Callable[[bytes], Any] = parse) -> JsonObject:
     """The message on one line, checked to be one JSON-RPC request, notification or response.
 
     FrameError (a WireError) otherwise: not strict JSON, a batch, ids that are not strings or integers,
     params that are not an object, neither or both of result and error.
     """
     try:
-        frame = parse(line)
+        frame = read(line)
     except WireError as error:
         found, response = _salvage(line)
         raise FrameError(str(error), code=error.code, frame_id=found, response=response) from None

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import Receive
 
-from airlock.canonical import parse
+from airlock.canonical import parse_sent
 from airlock.errors import UsageError
 from airlock.web.errors import HttpError
 
@@ -59,7 +59,7 @@ def json_object(body: bytes) -> dict[str, Any]:
     """The body as a JSON object, an absent one as an empty one; WireError or UsageError otherwise."""
     if not body.strip():
         return {}
-    value = parse(body)
+    value = parse_sent(body)
     if not isinstance(value, dict):
         raise UsageError("the body is not a JSON object")
     return value

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from airlock import __version__
 from airlock.apikeys import Scope as KeyScope
-from airlock.canonical import parse
+from airlock.canonical import parse_sent
 from airlock.errors import AirlockError, StoreError, UsageError, WireError
 from airlock.hookdesk import Caller, HookDesk
 from airlock.hooks.dialect import STILL_OPEN, Dialect, HookAnswer
@@ -163,7 +163,7 @@ class Asking:
         """Read the body; HttpError, WireError or UsageError when it cannot be used."""
         body = await read_body(receive, limit=limit)
         try:
-            payload = parse(body)
+            payload = parse_sent(body)
         except WireError:
             self._guess(body)
             raise

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from airlock.canonical import MAX_VALUES
 from support.fronts import LEGACY, MODERN, Front, Json, Legacy, Modern, gateway, written
 from support.sessions import DECISION, PREFIX, text_of
 
@@ -152,6 +153,7 @@ async def test_a_request_that_does_not_fit_has_its_status(
         (b"", -32700),
         (b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/list"}', -32700),
         (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"n":NaN}}', -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"n":[' + b"[]," * MAX_VALUES + b"0]}}", -32700),
         (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', -32600),
         (b'{"jsonrpc":"1.0","id":1,"method":"ping"}', -32600),
         (b'{"id":1}', -32600),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from airlock.canonical import MAX_VALUES
 from airlock.web import bodies
 from tests.support.gateways import SECRET, Gateway, open_gateway
 
@@ -60,6 +61,23 @@ def _pour(gateway: Gateway, path: str, size: int) -> bytes:
 )
 def test_a_json_bomb_is_400(gateway: Gateway, body: bytes) -> None:
     assert gateway.post("/hitl/deny/x", body).status == 400
+
+
+MANY = b"[" + b",".join([b"[]"] * MAX_VALUES) + b"]"
+"""A little text that would be looked at, value by value, for long."""
+
+
+def test_more_values_than_a_call_has_are_refused_on_every_road(gateway: Gateway) -> None:
+    refused = gateway.post("/hitl/deny/x", b'{"reason": ' + MANY + b"}")
+    assert (refused.status, f"more than {MAX_VALUES} values" in refused.json()["error"]) == (400, True)
+    hook = b'{"tool_name": "Write", "tool_input": {"a": ' + MANY + b"}}"
+    answer = gateway.post("/hook?client=claude-code", hook).json()
+    assert answer["hookSpecificOutput"]["permissionDecision"] == "deny"
+
+
+def test_a_long_text_is_one_value_whatever_stands_in_it(gateway: Gateway) -> None:
+    text = b'{"beside": "' + b"[{," * (MAX_VALUES + 1) + b'"}'
+    assert gateway.post("/hitl/deny/x", text).status == 404
 
 
 def test_a_body_that_trickles_is_408(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
