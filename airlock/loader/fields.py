@@ -178,7 +178,9 @@ class Section:
             value = _TRUTHS.get((self.reading.expand(value, found.line, found.path) or "").lower(), value)
         if isinstance(value, bool):
             return value
-        self.reading.error(found.line, found.path, f"must be true or false, not {shown(found.node)}")
+        quoted = isinstance(value, str) and value in _TRUTHS
+        hint = "leave the quotes out" if quoted else ""
+        self.reading.error(found.line, found.path, f"must be true or false, not {shown(found.node)}", hint)
         return default
 
     def whole(self, key: str, default: int, *, least: int = 0, most: int = 2**31) -> int:
@@ -204,7 +206,8 @@ class Section:
             value = int(expanded) if _is_number(expanded) else value
         if isinstance(value, int) and not isinstance(value, bool):
             return value
-        self.reading.error(found.line, found.path, f"must be a whole number, not {shown(node)}")
+        hint = "leave the quotes out" if isinstance(value, str) and _is_number(value) else ""
+        self.reading.error(found.line, found.path, f"must be a whole number, not {shown(node)}", hint)
         return None
 
     def duration(self, key: str, default: int | None, *, least: int = 1) -> int | None:

@@ -70,6 +70,12 @@ _PATTERN_STARTS: Final = {
     "while parsing a tag": 'quote a pattern that begins with `!`: "!git/git_log"',
     "while scanning an alias": 'quote a pattern that begins with `*`: "*/read_*"',
 }
+_LINE_STARTS: Final = (
+    (re.compile(r" *\t"), "indent with blanks, not with tabs"),
+    (re.compile(r".*[\[{,:]\s*\$\{"), 'quote what stands for a variable: "${NAME}"'),
+)
+"""What is likely meant by a line that is no YAML."""
+
 _MAY_BE_ODD = frozenset("0123456789+-.")
 
 
@@ -302,7 +308,13 @@ class _Tree:
         if what == _TOO_DEEP_FOR_YAML:
             return Problem(file=self._file, line=line, path="", message=_TOO_DEEP)
         message = f"not YAML: {what or 'cannot be parsed'}"
-        return Problem(file=self._file, line=line, path="", message=message, hint=self._context(error))
+        return Problem(
+            file=self._file,
+            line=line,
+            path="",
+            message=message,
+            hint=_hint(text, line) or self._context(error),
+        )
 
     @staticmethod
     def _context(error: yaml.YAMLError) -> str:
@@ -313,3 +325,10 @@ class _Tree:
         if not context:
             return ""
         return f"{context}, from line {start.line + 1}" if start is not None else str(context)
+
+
+def _hint(text: str, number: int) -> str:
+    """What to do about a line that is no YAML; "" where nothing is known to help."""
+    rows = text.split("\n")
+    row = rows[number - 1][:500] if number <= len(rows) else ""
+    return next((hint for start, hint in _LINE_STARTS if start.match(row)), "")
