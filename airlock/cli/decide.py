@@ -135,7 +135,7 @@ class _Answers:
 
 async def _answer(frame: Frame, codes: Iterable[str], answer: Answer, *, agent: str = "") -> int:
     answers = _Answers([])
-    async with open_places(frame) as places:
+    async with open_places(frame, everywhere=agent != "") as places:
         references = [row.id for row in await places.pending(agent)] if agent else list(dict.fromkeys(codes))
         if not references and (unknown := places.unknown(agent)):
             raise UsageError(f"nothing is denied: {unknown}")
@@ -181,7 +181,7 @@ def resume(agent: str, pin_stdin: bool) -> None:
 
 
 async def _switch(frame: Frame, agent: str, identity: str, *, paused: bool) -> None:
-    async with open_places(frame) as places:
+    async with open_places(frame, everywhere=True) as places:
         # A pause of a name that is mistyped would stop nobody, while its person believes that it does.
         if paused and (unknown := places.unknown(agent)):
             raise UsageError(f"nothing is paused: {unknown}")

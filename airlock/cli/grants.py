@@ -54,7 +54,7 @@ def revoke(grant_id: str, pin_stdin: bool) -> None:
 
 
 async def _revoke(frame: Frame, grant_id: str, identity: str) -> None:
-    async with open_places(frame) as places:
+    async with open_places(frame, everywhere=True) as places:
         for runtime in await places.runtimes():
             hits = [one for one in await runtime.gate.grants() if one.id.startswith(grant_id)]
             if hits:

@@ -1,7 +1,7 @@
-"""Where the queue is: the config that was named, else every database that Airlock's processes registered.
+"""Where the queue is: the config that was named or lies here, else every database that processes registered.
 
-So `airlock approve K7QF2M` works from any directory. A request is decided with the config of its own
-workspace, whose people and approvers count.
+A code is looked for in all of them: `airlock approve K7QF2M` works from any directory. A request is decided
+with the config of its own workspace, whose people and approvers count.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ def config_path(frame: Frame) -> Path:
 class Places:
     """The open databases of one command."""
 
-    def __init__(self, stack: AsyncExitStack, configs: list[Config]) -> None:
+    def __init__(self, stack: AsyncExitStack, configs: list[Config], beside: list[Config]) -> None:
         self._stack = stack
+        self._beside = beside
         self._configs: dict[str, list[Config]] = {}
         self._open: dict[str, Runtime] = {}
         self.add(configs)
@@ -123,10 +124,11 @@ class Places:
 
     async def find(self, reference: str) -> tuple[Runtime, ApprovalRequest]:
         """The request with this code or id; NoSuchRequest, or UsageError when two databases have it."""
-        hits: list[tuple[Runtime, ApprovalRequest]] = []
-        for runtime in await self.runtimes():
-            with contextlib.suppress(NoSuchRequest):
-                hits.append((runtime, await runtime.gate.request(reference)))
+        hits = await self._hits(reference)
+        if not hits and self._beside:
+            self.add(self._beside)
+            self._beside = []
+            hits = await self._hits(reference)
         living = [hit for hit in hits if hit[1].status.live] or hits
         if not living:
             raise NoSuchRequest(f"no request `{reference[:64]}`: see `airlock pending`")
@@ -136,16 +138,32 @@ class Places:
         runtime, request = living[0]
         return await self.for_request(request, runtime), request
 
+    async def _hits(self, reference: str) -> list[tuple[Runtime, ApprovalRequest]]:
+        hits: list[tuple[Runtime, ApprovalRequest]] = []
+        for runtime in await self.runtimes():
+            with contextlib.suppress(NoSuchRequest):
+                hits.append((runtime, await runtime.gate.request(reference)))
+        return hits
+
 
 @asynccontextmanager
-async def open_places(frame: Frame) -> AsyncIterator[Places]:
-    """The databases of this command: of the named config, else of all that are known."""
+async def open_places(frame: Frame, *, everywhere: bool = False) -> AsyncIterator[Places]:
+    """The databases of this command; with `everywhere` all that are known, unless a config was named."""
+    known = known_configs(frame)
+    near = known if everywhere else nearest(known)
     async with AsyncExitStack() as stack:
-        yield Places(stack, known_configs(frame))
+        yield Places(stack, near, [one for one in known if one not in near])
+
+
+def nearest(known: list[Config]) -> list[Config]:
+    """Those that share the database of `./airlock.yaml`, where that is one of them; else all."""
+    here = _real(Path.cwd() / state.CONFIG_NAME)
+    databases = {one.database for one in known if _real(one.file) == here}
+    return [one for one in known if one.database in databases] or known
 
 
 def known_configs(frame: Frame, *, quiet: bool = False) -> list[Config]:
-    """The configs whose databases a person's command looks at: the named one, or all that are known."""
+    """The configs whose databases a person's command may look at: the named one, or all that are known."""
     databases = {one.config: one.database for one in state.databases()}
     if frame.config is not None or os.environ.get("AIRLOCK_CONFIG"):
         path = config_path(frame)

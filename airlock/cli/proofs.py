@@ -48,7 +48,7 @@ def proof(reference: str, output: Path | None) -> None:
 async def _proof(frame: Frame, reference: str, output: Path | None) -> None:
     from airlock.cli.history import target
 
-    async with open_places(frame) as places:
+    async with open_places(frame, everywhere=True) as places:
         pack = await _pack(places, reference)
     with target(output) as stream:
         stream.write(_written(pack))
@@ -126,7 +126,7 @@ async def _verify(frame: Frame, pack: Any, trusted: str) -> int:
     if trusted:
         report = check(pack, keys_of(trusted))
     else:
-        async with open_places(frame) as places:
+        async with open_places(frame, everywhere=True) as places:
             runtimes = await places.runtimes()
             report = check(pack, [_public(runtime) for runtime in runtimes])
             await _compare(report, runtimes)

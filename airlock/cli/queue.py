@@ -13,7 +13,7 @@ import click
 from airlock.cli.change import FileChange, changes
 from airlock.cli.frame import Command, Frame, here, wait_for
 from airlock.cli.lines import Line, Tone, line, span
-from airlock.cli.places import Places, known_configs, open_places
+from airlock.cli.places import Places, known_configs, nearest, open_places
 from airlock.cli.render import complain, put, put_json, put_lines
 from airlock.cli.show import card, headline
 from airlock.errors import AirlockError
@@ -77,7 +77,7 @@ async def _follow(places: Places, frame: Frame, agent: str) -> None:
         if now_ms() - looked > PLACES_MS:
             looked = now_ms()
             with contextlib.suppress(AirlockError):
-                places.add(known_configs(frame, quiet=True))
+                places.add(nearest(known_configs(frame, quiet=True)))
         latest = tuple(runtime.store.stamp() for runtime in await places.runtimes())
         if latest != stamps or any(row.expires_at < now_ms() for row in known.values()):
             stamps = latest

@@ -23,7 +23,7 @@ from airlock.cli.exits import Exit
 from airlock.cli.frame import Command, Frame, here, wait_for
 from airlock.cli.keyboard import Keyboard, single_keys
 from airlock.cli.lines import Tone
-from airlock.cli.places import Places, known_configs, open_places
+from airlock.cli.places import Places, known_configs, nearest, open_places
 from airlock.cli.queue import diffs_of
 from airlock.cli.render import as_text, console, ring
 from airlock.cli.screen import View, picture, scroll_limit
@@ -143,7 +143,7 @@ class Watch:
 
     def _look_for_places(self) -> None:
         with contextlib.suppress(AirlockError):
-            self._places.add(known_configs(self._frame, quiet=True))
+            self._places.add(nearest(known_configs(self._frame, quiet=True)))
 
     async def _read(self) -> bool:
         """Read the queue when somebody wrote, or when the time of a request is over; True when it changed."""

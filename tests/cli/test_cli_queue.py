@@ -279,6 +279,29 @@ async def test_a_config_in_the_working_directory_counts_where_nothing_else_is_kn
     assert f"{stranger}/airlock.yaml:1: database" in wrong.err
 
 
+async def test_in_a_project_its_own_queue_counts_and_a_code_is_found_everywhere(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "airlock.yaml").write_text(terminal.config.read_text())
+    async with parked(terminal.config) as calls, parked(other / "airlock.yaml") as more:
+        ours = await calls.ask("demo/write_note", {"name": "one"})
+        theirs = await more.ask("demo/write_note", {"name": "two"})
+        here = (await terminal.run("pending", "--json")).json
+        there = (await terminal.run("pending", "--json", cwd=other)).json
+        anywhere = (await terminal.run("pending", "--json", cwd=tmp_path)).json
+        history = (await terminal.run("audit", "verify", "--json")).json
+        assert (await terminal.run("approve", theirs.code)).code == 0
+        assert isinstance(await more.verdict(), Proceed)
+        assert (await terminal.run("deny", "--all", "--agent", "claude-code", cwd=other)).code == 0
+        assert isinstance(await calls.verdict(), Refuse)
+    assert [row["id"] for row in here] == [ours.id]
+    assert [row["id"] for row in there] == [theirs.id]
+    assert [row["id"] for row in anywhere] == [ours.id, theirs.id]
+    assert history["database"] == f"sqlite:///{terminal.folder}/airlock.db"
+
+
 async def test_a_config_that_was_removed_is_not_complained_about(terminal: Terminal, tmp_path: Path) -> None:
     async with parked(terminal.config) as calls:
         request = await calls.ask("demo/write_note", {"name": "plan"})
