@@ -17,6 +17,10 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         # While still importing. A hook that ends in any other way lets the tool run.
         return 2 if command == "hook" else 130
+    except ModuleNotFoundError as error:
+        # An upgrade that was pulled and not installed.
+        sys.stderr.write(f"airlock: the library `{error.name}` is missing: install Airlock again\n")
+        return 2 if command == "hook" else 1
 
 
 def _run(command: str, rest: list[str], words: list[str]) -> int:

@@ -301,6 +301,21 @@ def test_a_config_that_was_only_found_needs_trust(config: Path) -> None:
     assert json.loads(own.stdout)["tool"] == "deploy/x"
 
 
+@pytest.mark.parametrize(
+    ("command", "module", "code"),
+    [("stdio", "uvloop", 1), ("hook", "airlock.hookcli", 2), ("pin", "click", 1)],
+)
+def test_a_library_that_is_missing_is_one_line_and_no_consent(command: str, module: str, code: int) -> None:
+    program = (
+        f"import sys; sys.modules[{module!r}] = None; from airlock.__main__ import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, command], capture_output=True, timeout=BOUND, check=False
+    )
+    assert done.returncode == code
+    assert done.stderr == f"airlock: the library `{module}` is missing: install Airlock again\n".encode()
+
+
 def test_a_database_that_cannot_be_opened_is_a_deny(config: Path) -> None:
     (config.parent / "airlock.db").mkdir()
     assert verdict(local(config, claude("ls"))) == "deny"
