@@ -40,7 +40,7 @@ class Target:
     found: float
     bound: float
     least: bool = False
-    form: str = "{:.2f} ×"
+    form: str = "{:.3g} ×"
 
     @property
     def met(self) -> bool:
