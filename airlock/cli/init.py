@@ -31,8 +31,10 @@ from airlock.cli.trust import diff_lines
 from airlock.cli.wiring import Change, Wiring, masked
 from airlock.errors import ConfigError, UsageError
 from airlock.home import state
+from airlock.hookwire import Unreachable, split
 from airlock.model import JsonObject
 from airlock.values import dataclass
+from airlock.visible import bounded
 
 ENV_FILE = ".airlock.env"
 
@@ -73,6 +75,16 @@ def _host_flags(command: Any) -> Any:
     return command
 
 
+def _address(_: click.Context, __: click.Parameter, value: str) -> str:
+    """The gateway's address, as a hook would have to reach it."""
+    try:
+        if value:
+            split(value)
+    except Unreachable as error:
+        raise UsageError(f"--gateway: `{bounded(value, 200)}` {error}") from None
+    return value
+
+
 @click.command(
     cls=Command,
     example="airlock init\nairlock init --claude-code --write-client\nairlock init --undo",
@@ -83,7 +95,13 @@ def _host_flags(command: Any) -> Any:
 @click.option(
     "--hooks/--no-hooks", default=None, help="Also ask about a client's own tools (if it is named)."
 )
-@click.option("--gateway", default="", metavar="URL", help="Its hooks ask the gateway there, with a key.")
+@click.option(
+    "--gateway",
+    default="",
+    callback=_address,
+    metavar="URL",
+    help="Its hooks ask the gateway there, with a key.",
+)
 @click.option(
     "--plugin",
     type=click.Path(path_type=Path, file_okay=False),

@@ -280,6 +280,14 @@ async def test_the_client_starts_only_airlock_and_undo_restores_its_file_byte_fo
 
 
 @pytest.mark.anyio
+async def test_hooks_are_never_sent_to_what_is_no_address(project: Terminal) -> None:
+    ended = await project.run("init", "--claude-code", "--gateway", "nonsense", "--write-client", "--yes")
+    assert ended.code == 2
+    assert ended.err == "airlock: --gateway: `nonsense` is not an address: it must be http://HOST:PORT\n"
+    assert not project.config.exists()
+
+
+@pytest.mark.anyio
 async def test_undo_takes_airlock_out_of_no_other_project(project: Terminal, tmp_path: Path) -> None:
     file = project.folder / ".mcp.json"
     await project.run("init", "--yes", "--write-client", "--no-start")
