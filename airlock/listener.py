@@ -31,6 +31,7 @@ MOST_FILES = 8_192
 """As many descriptors as this process takes, where the system lets it: each connection is one."""
 
 Drain = Callable[[], Awaitable[Any]]
+Tell = Callable[[str], None]
 
 log = logging.getLogger(__name__)
 
@@ -153,10 +154,11 @@ class Heads(HttpToolsProtocol):
 
 
 class Listener(uvicorn.Server):
-    """Prints one line with its address when it is ready; drains before it closes connections."""
+    """Tells its address when it is ready; drains before it closes connections."""
 
-    def __init__(self, app: Any, *, listening: socket.socket, drain: Drain) -> None:
+    def __init__(self, app: Any, *, listening: socket.socket, drain: Drain, tell: Tell | None = None) -> None:
         self._drain = drain
+        self._tell = tell or announce
         self._socket = listening
         config = uvicorn.Config(
             app,
@@ -180,7 +182,7 @@ class Listener(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            sys.stdout.write(f"airlock gateway is ready on {address(self._socket)}\n")
+            self._tell(address(self._socket))
             sys.stdout.flush()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -192,6 +194,11 @@ class Listener(uvicorn.Server):
         await super().shutdown(sockets)
         # uvicorn raises the signal once more when it is done, which would kill us before the store is closed.
         self._captured_signals.clear()
+
+
+def announce(url: str) -> None:
+    """One line for people."""
+    sys.stdout.write(f"airlock gateway is ready on {url}\n")
 
 
 def take_descriptors() -> None:

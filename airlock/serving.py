@@ -119,8 +119,14 @@ def _load_the_rest(config: Config) -> None:
     threading.Thread(target=rest, name="airlock-loads").start()
 
 
-async def serve_gateway(explicit: Path | None, *, host: str | None = None, port: int | None = None) -> int:
-    """Serve MCP, REST, hooks and events on one port until a signal ends it."""
+async def serve_gateway(
+    explicit: Path | None,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> int:
+    """Serve MCP, REST, hooks and events on one port until a signal ends it. `tell` gets the address."""
     located = runtime.find_config(explicit, starts_programs=True)
     config = runtime.load_located(located)
     host = host or config.server.host
@@ -135,11 +141,15 @@ async def serve_gateway(explicit: Path | None, *, host: str | None = None, port:
             watched(opened, located, listeners),
             beside(tend(opened, sweep=True)),
         ):
-            return await _listen(opened, host, listening, listeners)
+            return await _listen(opened, host, listening, listeners, tell)
 
 
 async def _listen(
-    opened: runtime.Runtime, host: str, listening: socket.socket, listeners: list[OnPolicy]
+    opened: runtime.Runtime,
+    host: str,
+    listening: socket.socket,
+    listeners: list[OnPolicy],
+    tell: Callable[[str], None] | None,
 ) -> int:
     from airlock.listener import Listener
     from airlock.proxy.factory import make_upstream
@@ -154,7 +164,7 @@ async def _listen(
         await asyncio.gather(app.state.drain(), mcp.close())
 
     spare_collector()
-    await Listener(app, listening=listening, drain=drain).run_until_signalled()
+    await Listener(app, listening=listening, drain=drain, tell=tell).run_until_signalled()
     return 0
 
 

@@ -29,7 +29,7 @@ TONES = {Effect.ALLOW: Tone.GOOD, Effect.ASK: Tone.WARN, Effect.DENY: Tone.BAD}
 
 @click.command(
     cls=Command,
-    example="airlock policy explain --agent billing --tool pay/transfer --args '{\"sum\": 5}'",
+    example="airlock policy explain --agent billing --tool pay/transfer --args '{\"n\": 5}'",
 )
 @click.option("--agent", required=True, metavar="NAME", help="Who would call.")
 @click.option("--tool", required=True, metavar="NAME", help="`provider/tool`, `resource:…` or `prompt:…`.")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import click
 
 from airlock.cli.frame import Command, here
+from airlock.cli.render import put
 
 
 @click.command(cls=Command, example="airlock gateway --port 4111")
@@ -21,4 +23,9 @@ def gateway(host: str | None, port: int | None) -> int:
     """MCP for many agents, the REST API, hooks and live events on one port, until SIGTERM or Ctrl-C."""
     from airlock.serving import serve_gateway
 
-    return asyncio.run(serve_gateway(here().config, host=host, port=port))
+    tell = _tell if here().json else None
+    return asyncio.run(serve_gateway(here().config, host=host, port=port, tell=tell))
+
+
+def _tell(url: str) -> None:
+    put(json.dumps({"ok": True, "address": url}))

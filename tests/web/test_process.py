@@ -35,7 +35,7 @@ class Process:
         )
         assert self.running.stdout is not None
         self.line = self.running.stdout.readline().decode()
-        self.port = int(self.line.rsplit(":", 1)[1]) if ":" in self.line else 0
+        self.port = int(self.line.rsplit(":", 1)[1]) if self.line.startswith("airlock") else 0
 
     def begin(self, method: str, path: str, body: bytes = b"") -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=BOUND)
@@ -122,6 +122,16 @@ def test_an_address_that_cannot_be_had_is_told_with_its_cure(
     )
     assert ended.returncode == 2
     assert ended.stderr.decode().splitlines()[-1].endswith(told)
+
+
+def test_it_says_where_it_is_as_json_for_programs(tmp_path: Path) -> None:
+    started = Process(tmp_path, "--json")
+    started.running.terminate()
+    more, _ = started.running.communicate(timeout=BOUND)
+    said = json.loads(started.line)
+    assert said["ok"] is True
+    assert said["address"].startswith("http://127.0.0.1:")
+    assert more == b""
 
 
 def test_on_every_address_without_a_name_it_says_that_nobody_else_is_answered(tmp_path: Path) -> None:
