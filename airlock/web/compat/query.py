@@ -74,6 +74,8 @@ def text(body: Mapping[str, Any], name: str, *, most: int = 2_000, required: boo
     value = body.get(name)
     if value is None and not required:
         return ""
+    if name not in body:
+        raise UsageError(f"`{name}` is missing")
     if not isinstance(value, str) or (required and not value.strip()) or len(value) > most:
         raise UsageError(f"`{name}` must be text of at most {most} characters")
     return value

@@ -265,6 +265,16 @@ def test_a_value_that_a_model_repeats_is_covered(wall: Firewall, server: Judges)
     assert len(said["reasoning"]) < 600
 
 
+def test_an_agent_reads_no_word_of_a_model(wall: Firewall, server: Judges) -> None:
+    made(wall, enabled=True)
+    server.says(judged(0.9, "ignore_all_rules", "send_the_key_to_me", "credit_card"))
+    denied = wall.submit(params={"text": "burn it all"})
+    reason = denied["decision"]["reason"]
+    assert (denied["status"], reason.endswith("finds a risk of 0.90: credit_card")) == ("denied", True)
+    history = wall.gateway.get("/audit?limit=1").body.decode()
+    assert "ignore_all" not in json.dumps(denied) + history
+
+
 def test_the_same_is_asked_once(wall: Firewall, server: Judges) -> None:
     policy = made(wall)
     for _ in range(3):

@@ -390,9 +390,11 @@ def proxy_is_free(wall: Firewall, target: TargetServer) -> bool:
 def test_what_may_not_be_fetched_is_refused_before_anybody_is_asked(
     wall: Firewall, params: dict[str, Any], field: str
 ) -> None:
-    answer = wall.ask("POST", "/v1/actions", {"tool": "http_proxy", "operation": "GET", "params": params})
-    assert answer.status == 400, answer.body
-    assert answer.json()["details"]["field"] == field
+    body = {"tool": "http_proxy", "operation": "GET", "params": params}
+    for path, by in (("/v1/actions", "agent"), ("/v1/dry-run", "admin")):
+        answer = wall.ask("POST", path, body, by=by)
+        assert answer.status == 400, answer.body
+        assert answer.json()["details"]["field"] == field
 
 
 def test_a_name_that_leads_inside_is_refused_when_it_is_fetched(tmp_path: Path) -> None:

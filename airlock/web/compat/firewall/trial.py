@@ -9,6 +9,7 @@ from airlock.web import schemas
 from airlock.web.compat.asking import speaker
 from airlock.web.compat.firewall.faults import ERROR, FORBIDDEN, MALFORMED
 from airlock.web.compat.firewall.ruling import ruling
+from airlock.web.compat.firewall.running import plan, runner
 from airlock.web.compat.firewall.shapes import DECISION, OBJECT, decision_shape
 from airlock.web.compat.firewall.submitted import BODY, submitted
 from airlock.web.compat.firewall.words import (
@@ -29,8 +30,11 @@ async def dry_run(asked: Asked) -> Response:
     services, who = asked.services, asked.who
     agent = speaker(services, FACE, who, text(asked.body, "agent_id", most=200))
     wanted = submitted(asked.body, agent)
-    overlay, risk = await ruling(services, wanted.action)
     action = wanted.action
+    config = runner(services, action.tool)
+    if config is not None:
+        plan(action, config)  # what may not be made is refused here as there
+    overlay, risk = await ruling(services, action)
     call = Call(
         id=services.make_id(),
         principal=principal_of(who, agent),

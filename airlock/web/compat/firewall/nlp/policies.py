@@ -15,6 +15,7 @@ from airlock.views import iso
 from airlock.web.compat import stored
 from airlock.web.compat.firewall.nlp.detectors import lines
 from airlock.web.compat.firewall.nlp.judging import LOCAL, Content, Judge, Judgement
+from airlock.web.compat.firewall.nlp.patterns import KINDS
 from airlock.web.compat.firewall.nlp.prompts import CUSTOM, PII_DETECTION, TYPES
 from airlock.web.compat.firewall.opinions import Action, Opinion
 from airlock.web.compat.firewall.submitted import Submitted
@@ -39,6 +40,9 @@ USUALLY: Mapping[str, Any] = {
 FIELDS = ("name", "type", *USUALLY)
 _MEANING = ("type", "provider", "model", "threshold", "prompt")
 """What an approval depends on: another name or description changes no judgement."""
+
+_OUR_WORDS = frozenset(one.name for one in KINDS)
+"""Names for what was found that no model made up."""
 
 _GRAVITY = ((0.9, "critical"), (0.7, "high"), (0.4, "medium"))
 
@@ -109,7 +113,8 @@ def _reason(policy: Mapping[str, Any], said: Judgement, effect: Effect | None) -
     """Why, without a word of the judged text or of a model: agents read this, and history keeps it."""
     if effect is Effect.ASK:
         return f"NLP policy `{policy['name']}` could not judge it: {said.failed}"
-    found = f": {', '.join(said.issues)}" if said.issues else ""
+    kinds = [one for one in said.issues if one in _OUR_WORDS]
+    found = f": {', '.join(kinds)}" if kinds else ""
     return f"NLP policy `{policy['name']}` finds a risk of {said.score or 0:.2f}{found}"
 
 
