@@ -1,9 +1,9 @@
 """`dataclass`, made in a quarter of the time: making classes was two fifths of every start of Airlock.
 
 The standard library writes seven methods of each class as text and compiles them. Here only `__init__` is
-written, and the rest is shared. What comes out is a dataclass like any other: `replace`, `fields` and
-`asdict` work, and type checkers see the library's own decorator. A class with anything unusual is left to
-the library.
+written, and only once a value is made; the rest is shared. What comes out is a dataclass like any other:
+`replace`, `fields` and `asdict` work, and type checkers see the library's own decorator. A class with
+anything unusual is left to the library.
 """
 
 from __future__ import annotations
@@ -69,20 +69,19 @@ def _made(cls: type, wishes: Mapping[str, bool]) -> type:
     if wishes["frozen"]:
         shared |= {"__setattr__": _set, "__delattr__": _delete}
         shared |= {"__getstate__": _state, "__setstate__": _restore}
-    made: Any = type(cls)(
+    return type(cls)(
         cls.__name__,
         cls.__bases__,
         {
             **shared,
             **members,
+            "__init__": _Unwritten(partial(_initialiser, names=names, given=given, wishes=wishes)),
             "__qualname__": cls.__qualname__,
             "__slots__": names,
             "__match_args__": () if wishes["kw_only"] else names,
             "__values__": staticmethod(_reader(names)),
         },
     )
-    made.__init__ = _initialiser(made, names, given, wishes)
-    return made  # type: ignore[no-any-return]
 
 
 def _initialiser(
@@ -111,6 +110,21 @@ def _initialiser(
     written.__qualname__ = f"{made.__qualname__}.__init__"
     written.__module__ = made.__module__
     return written  # type: ignore[no-any-return]
+
+
+class _Unwritten:
+    """`__init__` until the first value is made: in a short run most classes make none."""
+
+    def __init__(self, write: Callable[[type], Callable[..., None]]) -> None:
+        self._write = write
+        self._owner: Any = None
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner = owner
+
+    def __get__(self, value: object, owner: type) -> Any:
+        self._owner.__init__ = written = self._write(self._owner)
+        return written.__get__(value, owner)
 
 
 def _reader(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
