@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 
 from airlock.config import ProviderConfig
+from airlock.errors import why
 
 _CALL_FAILED = re.compile(r"\[Errno (\d+)\] Connect call failed")
 
@@ -26,6 +28,8 @@ def cure(provider: ProviderConfig, status: int, *, asks_for_login: bool) -> str:
 
 def said(error: BaseException) -> str:
     """Why there is no connection, in one phrase."""
+    if isinstance(error, socket.gaierror):
+        return why(error)
     text = str(error) or type(error).__name__
     # asyncio says the address again, once for each that a name stands for.
     found = _CALL_FAILED.search(text)

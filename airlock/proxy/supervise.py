@@ -180,10 +180,11 @@ class Supervised:
         if self._suspect_probe and self._state.restarts == 0:
             self._log.info("%s: asking it in the old way", reason)
             return
+        again = reason == self._brief  # tried once more, and nothing new: who reads the log knows
         self._brief = reason
         if line.words:
             reason = f"{reason}; its last words: {line.words}"
-        self._log.warning("%s", reason)
+        self._log.log(logging.INFO if again else logging.WARNING, "%s", reason)
         self._enter("broken", reason=reason, stderr_tail=line.transport.tail)
 
     async def _connect(self, line: _Line, facing: Facing) -> Agreement:

@@ -14,6 +14,7 @@ import sys
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,13 @@ async def test_a_wrong_path_says_where_to_look(port: int, facing: Facing) -> Non
 async def test_a_server_that_is_not_there_is_named(kind: Any) -> None:
     async with running(provider(1, type=kind), ready=False) as (upstream, _):
         assert upstream.state.reason.startswith("cannot talk to http://127.0.0.1:1: ")
+        assert "Errno" not in upstream.state.reason
+
+
+async def test_a_name_that_stands_for_nothing_is_told_in_words() -> None:
+    nowhere = replace(provider(1), url="http://name.invalid/mcp")
+    async with running(nowhere, ready=False) as (upstream, _):
+        assert upstream.state.reason.startswith("cannot talk to http://name.invalid:80: ")
         assert "Errno" not in upstream.state.reason
 
 

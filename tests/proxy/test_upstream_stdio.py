@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from pathlib import Path
@@ -185,11 +186,15 @@ async def test_a_command_that_is_not_there_is_named_with_a_cure() -> None:
             upstream.request("tools/list", None, lambda _: None)
 
 
-async def test_a_server_that_never_answers_is_broken_after_the_limit_and_tried_again() -> None:
+async def test_a_server_that_never_answers_is_broken_after_the_limit_and_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     provider = odd("--hang-on", "*", "--stderr", "thinking")
     async with running(provider, ready=False, start_seconds=0.5) as (upstream, listener):
         assert upstream.state.reason.startswith("it did not finish the handshake within 0.5 s")
         await listener.until(lambda: listener.phases.count("broken") == 2)
+    told = [one for one in caplog.records if one.levelno >= logging.WARNING]
+    assert len(told) == 1, told
 
 
 async def test_a_server_that_ignores_the_modern_greeting_is_greeted_in_the_old_way() -> None:
