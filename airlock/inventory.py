@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from airlock import __version__
 from airlock.config import Config
 from airlock.model import JsonObject
 from airlock.proxy.factory import make_upstream
 from airlock.proxy.link import Facing
+from airlock.proxy.names import Claim, NameTable, name_all
 from airlock.proxy.offers import PROMPTS, RESOURCES, TOOLS
 from airlock.proxy.router import Router
 from airlock.values import dataclass
@@ -35,6 +38,16 @@ async def describe_tools(config: Config, *, seconds: float = LIST_SECONDS) -> li
         return [_inventory(router, one.name) for one in router.providers]
     finally:
         await router.close()
+
+
+def wire_names(config: Config, found: Iterable[Inventory]) -> NameTable:
+    """How clients see these tools, and in words which of them are hidden behind another's name."""
+    claims = [
+        Claim(provider=one.provider, prefix=config.providers[one.provider].prefix, name=str(tool["name"]))
+        for one in found
+        for tool in one.tools
+    ]
+    return name_all(claims, config.names_max)
 
 
 def _inventory(router: Router, name: str) -> Inventory:

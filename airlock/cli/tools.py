@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -27,7 +28,7 @@ def tools(agent: str) -> int:
 
 
 async def _tools(frame: Frame, agent: str) -> int:
-    from airlock.inventory import describe_tools
+    from airlock.inventory import describe_tools, wire_names
     from airlock.policy import compile_policy
 
     config = checked_config(frame)
@@ -41,7 +42,10 @@ async def _tools(frame: Frame, agent: str) -> int:
     for one in found:
         if one.problem:
             complain(f"`{one.provider}` is left out: {bounded(one.problem, 500)}")
-    rows = [row for one in found for row in _rows(one, agents, policy)]
+    names = wire_names(config, found)
+    for problem in names.problems:
+        complain(problem)
+    rows = [row for one in found for row in _rows(one, agents, policy, names.wires)]
     if frame.json:
         put_json([{**row, "problem": None} for row in rows] + [_broken(one) for one in found if one.problem])
     elif rows:
@@ -51,19 +55,22 @@ async def _tools(frame: Frame, agent: str) -> int:
     return Exit.DONE
 
 
-def _rows(one: Inventory, agents: list[str], policy: Policy) -> list[JsonObject]:
-    return [
-        {
+def _rows(
+    one: Inventory, agents: list[str], policy: Policy, wires: Mapping[tuple[str, str], str]
+) -> Iterator[JsonObject]:
+    for tool in one.tools:
+        name = str(tool["name"])
+        wire = wires.get((one.provider, name))
+        yield {
             "provider": one.provider,
-            "tool": f"{one.provider}/{tool.get('name')}",
+            "tool": f"{one.provider}/{name}",
+            "wire": wire,
             "effects": {
-                agent: effect_of(policy, agent, one.provider, str(tool.get("name"))) for agent in agents
+                agent: effect_of(policy, agent, one.provider, name) if wire else "hidden" for agent in agents
             },
             "description": str(tool.get("description", "")),
             "annotations": tool.get("annotations") or {},
         }
-        for tool in one.tools
-    ]
 
 
 def effect_of(policy: Policy, agent: str, provider: str, name: str) -> str:
@@ -73,7 +80,7 @@ def effect_of(policy: Policy, agent: str, provider: str, name: str) -> str:
 
 
 def _broken(one: Inventory) -> JsonObject:
-    return {"provider": one.provider, "tool": None, "effects": {}, "problem": one.problem}
+    return {"provider": one.provider, "tool": None, "wire": None, "effects": {}, "problem": one.problem}
 
 
 def _cells(row: JsonObject, agents: list[str]) -> list[str]:

@@ -84,6 +84,24 @@ async def test_tools_lists_every_tool_with_its_effect_for_the_agent(terminal: Te
     assert (await terminal.quick("tools", "--agent", "nobody")).code == 2
 
 
+async def test_tools_says_which_names_clients_see_and_which_are_hidden_behind_another(
+    terminal: Terminal,
+) -> None:
+    terminal.config.write_text(
+        "providers:\n"
+        "  demo: {type: builtin, prefix: none}\n"
+        "  twin: {type: builtin, prefix: none}\n"
+        "  more: {type: builtin}\n"
+        'agents: {a: {allow: ["*/*"]}}\n'
+    )
+    ended = await terminal.quick("tools", "--json", "--config", str(terminal.config))
+    found = {row["tool"]: (row["wire"], row["effects"]["a"]) for row in ended.json}
+    assert found["demo/echo"] == ("echo", "allow")
+    assert found["more/echo"] == ("more__echo", "allow")
+    assert found["twin/echo"] == (None, "hidden")
+    assert "`twin/echo` is hidden: `demo` already has that name (give `twin` a prefix)" in ended.err
+
+
 async def test_a_broken_server_is_named_and_takes_only_its_own_tools_away(terminal: Terminal) -> None:
     text = terminal.config.read_text().replace(
         "  demo: {type: builtin}", "  demo: {type: builtin}\n  bad: {type: stdio, command: 'false'}"

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from airlock.loader.file import loads
-from airlock.model import Effect
 from airlock.policy import compile_policy
 from airlock.proxy.catalog import fits, fixed_pieces
 from airlock.proxy.offers import MAX_PAGES
-from airlock.proxy.report import describe
-from support.sessions import Caller, Json, call_params, facing, odd, policy, text_of
+from support.sessions import Caller, call_params, facing, odd, policy, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -199,17 +196,3 @@ async def test_ten_thousand_tools_are_listed(tmp_path: Path) -> None:
         await client.initialize()
         assert len(await tool_names(client)) > 10_000
         assert text_of(await client.call("odd__tool_9999")) == "tool_9999"
-
-
-async def test_the_report_names_every_tool_twice_with_its_effect(tmp_path: Path) -> None:
-    agent: Json = {"allow": ["odd/echo"], "ask": ["odd/raw"], "deny": ["odd/die"]}
-    providers = {"odd": odd(), "dead": odd("--die-at-start", "3"), "off": odd(enabled=False)}
-    config = loads(policy(providers, agent), tmp_path / "airlock.yaml")
-    found = await describe(config, compile_policy(config), "tester")
-    effects = {row.tool: (row.wire, row.effect) for row in found.tools}
-    assert effects["odd/echo"] == ("odd__echo", Effect.ALLOW)
-    assert effects["odd/raw"] == ("odd__raw", Effect.ASK)
-    assert effects["odd/die"] == ("odd__die", Effect.DENY)
-    assert [(row.provider, row.phase) for row in found.providers] == [("odd", "ready"), ("dead", "broken")]
-    assert "3" in found.providers[1].reason
-    assert json.dumps(found.tools[0].annotations) == '{"readOnlyHint": true}'
