@@ -26,12 +26,12 @@ class EventReader:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._pieces: list[bytes] = []
+        self._begun = bytearray()  # of a line; as a list, tiny pieces would cost many times what is in them
         self._size = 0
         self._first = True
         self._after_return = False
         self._kind = b""
-        self._data: list[bytes] = []
+        self._data: bytearray | None = None
         self._id: str | None = None
         self._retry: int | None = None
 
@@ -41,8 +41,8 @@ class EventReader:
         events: list[Event] = []
         for piece in ended:
             self._add(piece)
-            line = b"".join(self._pieces)
-            self._pieces.clear()
+            line = bytes(self._begun)
+            self._begun.clear()
             event = self._line(line)
             if event is not None:
                 events.append(event)
@@ -64,7 +64,7 @@ class EventReader:
         self._size += len(piece)
         if self._size > self._limit:
             raise TooLong(f"an event is longer than {self._limit} bytes")
-        self._pieces.append(piece)
+        self._begun += piece
 
     def _line(self, line: bytes) -> Event | None:
         """Take down one line; the event that an empty one ends."""
@@ -73,7 +73,7 @@ class EventReader:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            self._data.append(value)
+            self._keep(value)
         elif name == b"event":
             self._kind = value
         elif name == b"id" and b"\0" not in value:
@@ -82,12 +82,18 @@ class EventReader:
             self._retry = int(value[:9])
         return None
 
+    def _keep(self, value: bytes) -> None:
+        if self._data is None:
+            self._data = bytearray(value)
+        else:
+            self._data += b"\n" + value
+
     def _ended(self) -> Event | None:
-        found = Event(self._kind or MESSAGE, b"\n".join(self._data), self._id, self._retry)
-        told = bool(self._data) or self._id is not None or self._retry is not None
+        found = Event(self._kind or MESSAGE, bytes(self._data or b""), self._id, self._retry)
+        told = self._data is not None or self._id is not None or self._retry is not None
         self._clear()
         return found if told else None
 
     def _clear(self) -> None:
-        self._kind, self._data, self._size = b"", [], 0
+        self._kind, self._data, self._size = b"", None, 0
         self._id = self._retry = None

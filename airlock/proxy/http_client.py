@@ -97,6 +97,8 @@ class HttpClient:
         """The request as it goes out."""
         target = place.target if self._proxy is None or place.secure else place.url
         lines = [f"{method} {target} HTTP/1.1", *self._own]
+        if self._proxy is not None and not place.secure:
+            lines += authorization(self._proxy)
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if data or method == "POST":
             lines.append(f"Content-Length: {len(data)}")
@@ -140,7 +142,7 @@ class HttpClient:
         loop = asyncio.get_running_loop()
         transport, first = await loop.create_connection(Tunnel, proxy.host, proxy.port)
         try:
-            await first.ask(place.netloc, authorization(proxy))
+            await first.ask(place.authority, authorization(proxy))
             wire = made()
             secure = await loop.start_tls(transport, wire, self._context(), server_hostname=place.host)
         except BaseException:

@@ -48,6 +48,11 @@ class Place:
         return host if self.port == USUAL[self.scheme] else f"{host}:{self.port}"
 
     @property
+    def authority(self) -> str:
+        """Host and port, as a proxy is told where to connect to: there the port is never left out."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
     def url(self) -> str:
         """The whole address, without a password."""
         return f"{self.scheme}://{self.netloc}{self.target}"
@@ -60,14 +65,20 @@ def place_of(url: str) -> Place:
         host = (parts.hostname or "").encode("idna").decode() if parts.hostname else ""
         port = parts.port or USUAL.get(parts.scheme, 0)
     except ValueError as error:  # a port that is no number, a name that is none
-        raise UpstreamError(f"`{url[:200]}` is no address: {error}") from None
+        raise UpstreamError(f"`{_shown(url)}` is no address: {error}") from None
     if not host or not port or parts.scheme not in USUAL:
-        raise UpstreamError(f"`{url[:200]}` is no http or https address")
+        raise UpstreamError(f"`{_shown(url)}` is no http or https address")
     target = quote(parts.path or "/", safe=_PLAIN) + (
         f"?{quote(parts.query, safe=_PLAIN)}" if parts.query else ""
     )
     user = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
     return Place(scheme=parts.scheme, host=host, port=port, target=target, user=user)
+
+
+def _shown(url: str) -> str:
+    """An address for a message: without what may be a password, and not without end."""
+    scheme, mark, rest = url.partition("://")
+    return (scheme + mark + rest.rpartition("@")[2])[:200] if mark else url.rpartition("@")[2][:200]
 
 
 def proxy_for(place: Place) -> Place | None:

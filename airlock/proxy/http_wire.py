@@ -15,6 +15,8 @@ import httptools
 from airlock.proxy.event_stream import TooLong
 
 HEAD_LIMIT: Final = 64 * 1024
+"""Bytes of a head, and of what stands behind or between the pieces of a body: trailers, sizes of chunks."""
+
 HIGH_WATER: Final = 256 * 1024
 """Bytes of a body that wait to be read before the server has to wait."""
 
@@ -76,14 +78,12 @@ class Answer:
 
     async def whole(self, limit: int) -> bytes:
         """The body; TooLong when it passes the limit, Broken when it breaks off."""
-        found: list[bytes] = []
-        size = 0
+        found = bytearray()  # a list of pieces would cost many times what is in them, if they are tiny
         async for data in self.pieces():
-            found.append(data)
-            size += len(data)
-            if size > limit:
+            found += data
+            if len(found) > limit:
                 raise TooLong(f"the answer is longer than {limit} bytes")
-        return found[0] if len(found) == 1 else b"".join(found)
+        return bytes(found)
 
     def release(self) -> None:
         """Nobody reads on: a connection whose answer is not over yet is of no further use."""
@@ -102,7 +102,7 @@ class Wire(asyncio.Protocol):
         self._answer: Answer | None = None
         self._head: asyncio.Future[Answer] | None = None
         self._interim = False
-        self._head_size = 0
+        self._beside = 0
         self._held = False
         self.free_since = 0.0
 
@@ -115,7 +115,7 @@ class Wire(asyncio.Protocol):
         """Send a request that is written whole, and wait for the head of its answer."""
         if self._transport is None:
             raise Broken("the connection was closed")
-        self._head_size = 0
+        self._beside = 0
         self._answer = Answer(self)
         self._head = asyncio.get_running_loop().create_future()
         self._transport.write(request)
@@ -147,15 +147,14 @@ class Wire(asyncio.Protocol):
         if self._answer is None:
             self.close()
             return
-        if self._head is not None:
-            self._head_size += len(data)
+        self._beside += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(f"what it sent is no HTTP: {error}")
         else:
-            if self._head is not None and self._head_size > HEAD_LIMIT:
-                self._fail("the head of its answer is too long")
+            if self._beside > HEAD_LIMIT:
+                self._fail(f"the {'head' if self._head is not None else 'framing'} of its answer is too long")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over; a body without a length ends so."""
@@ -200,8 +199,8 @@ class Wire(asyncio.Protocol):
             self._answer.reason += status.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        if self._answer is not None:
+        """One header; what is said behind the body is not heard."""
+        if self._answer is not None and self._head is not None:
             headers, key = self._answer.headers, name.decode("latin-1").lower()
             text = value.decode("latin-1").strip(" \t")
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
@@ -219,6 +218,7 @@ class Wire(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        self._beside = 0
         if self._answer is not None:
             self._answer.came(body)
 
@@ -243,9 +243,9 @@ class Tunnel(asyncio.Protocol):
         self._said = b""
         self._open: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def ask(self, netloc: str, headers: list[str]) -> None:
+    async def ask(self, authority: str, headers: list[str]) -> None:
         """Have a way opened to this host and port; Broken with the proxy's words when it does not."""
-        lines = [f"CONNECT {netloc} HTTP/1.1", f"Host: {netloc}", *headers, "", ""]
+        lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}", *headers, "", ""]
         if self._transport is not None:
             self._transport.write("\r\n".join(lines).encode())
         await self._open

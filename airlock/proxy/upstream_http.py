@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 CLOSED: Final = -32000
 GOODBYE_SECONDS: Final = 3.0
+TELL_SECONDS: Final = 10.0
+"""How long the server may take to say that it has a notification: what is sent later waits for that."""
+
 
 MIRRORING: Final = ("airlock.proxy.http_frames",)
 LOGIN: Final = ("airlock.proxy.oauth",)
@@ -276,7 +279,10 @@ class HttpTransport:
         await self._take(ticket, method, frame, data)
 
     async def _take(self, ticket: Id, method: str, frame: JsonObject, data: bytes) -> None:
-        """The answer to this request, whatever id it bears."""
+        """The answer to this request, if it says so: a server that mixes them up is not believed."""
+        if not _bears(frame, ticket):
+            self.refuse(ticket, "its answer bears the id of another request")
+            return
         frame["id"] = ticket
         if method == "initialize":
             self._learn_version(frame)
@@ -360,13 +366,16 @@ class HttpTransport:
     async def _tell(self, frame: JsonObject, data: bytes) -> None:
         """A notification, or an answer to a request of the server."""
         try:
-            response = await self._client.send("POST", self._headers(self._version), data)
+            async with asyncio.timeout(min(TELL_SECONDS, self._provider.timeout_ms / 1000)):
+                response = await self._client.send("POST", self._headers(self._version), data)
             response.release()
+            if response.status >= 300:
+                self._log.debug("it refused a message: %s", response.status)
+        except TimeoutError:
+            self._log.warning("it did not say in time that it has a message")
         except (Unreachable, AirlockError) as error:
             self._lose(str(error))
             return
-        if response.status >= 300:
-            self._log.debug("it refused a message: %s", response.status)
         if frame.get("method") == "notifications/initialized" and self._session:
             self._spawn(self._streams.listen())
         elif frame.get("method") == "notifications/cancelled":
@@ -377,3 +386,9 @@ class HttpTransport:
         post = self._posts.get(ticket)
         if post is not None:
             post[0].cancel()
+
+
+def _bears(frame: JsonObject, ticket: Id) -> bool:
+    """True for the id of this request, also as a text; an error may be about a request without one."""
+    found = frame.get("id")
+    return found == ticket or str(found) == str(ticket) or (found is None and "error" in frame)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,7 +11,7 @@ import pytest
 
 from airlock.config import ProviderConfig, Secret
 from airlock.errors import UpstreamError
-from airlock.proxy.event_stream import TooLong
+from airlock.proxy.event_stream import EventReader, TooLong
 from airlock.proxy.http_client import HttpClient, Unreachable, own_headers
 from airlock.proxy.http_place import place_of, proxy_for
 from airlock.proxy.http_wire import HEAD_LIMIT, HIGH_WATER, Answer, Broken
@@ -123,6 +124,42 @@ async def test_an_answer_that_breaks_off_or_is_too_long_is_none() -> None:
             await (await asked(client)).whole(20)
 
 
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n"
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [CHUNKED + b"0\r\nX: ", CHUNKED + b"0\r\nX: x\r\nY: ", CHUNKED + b"2;", CHUNKED],
+    ids=["a trailer", "a second trailer", "an extension of a chunk", "the size of a chunk"],
+)
+async def test_what_stands_beside_a_body_has_a_most(endless: bytes) -> None:
+    async with server(endless + b"0" * 40 * HEAD_LIMIT) as (client, _):
+        with pytest.raises(Broken, match="framing of its answer is too long"):
+            await (await asked(client)).whole(100)
+
+
+async def test_a_trailer_says_nothing_that_the_head_did_not() -> None:
+    async with server(CHUNKED + b"0\r\nContent-Type: x\r\nMcp-Session-Id: y\r\n\r\n") as (client, _):
+        answer = await asked(client)
+        assert await answer.whole(100) == b"he"
+        assert list(answer.headers) == ["transfer-encoding"]
+
+
+async def test_a_body_in_tiny_pieces_costs_little_more_than_it_holds() -> None:
+    count = 100_000
+    async with server(CHUNKED + b"2\r\nab\r\n" * count + b"0\r\n\r\n") as (client, _):
+        answer = await asked(client)
+        tracemalloc.start()
+        try:
+            assert len(await answer.whole(3 * count)) == 2 * count + 2
+            reader = EventReader(3 * count)
+            for _ in range(count):
+                assert reader.feed(b"ab") == []
+            assert tracemalloc.get_traced_memory()[1] < 25 * count
+        finally:
+            tracemalloc.stop()
+
+
 async def test_connections_are_used_again_only_after_a_whole_answer() -> None:
     whole = OK + b"Content-Length: 5\r\n\r\nhello"
     async with server(whole, whole, whole + whole, whole, whole) as (client, connections):
@@ -161,6 +198,19 @@ def test_addresses_go_on_the_wire_in_one_spelling(url: str, netloc: str, target:
 def test_what_is_no_address_is_said(url: str) -> None:
     with pytest.raises(UpstreamError):
         place_of(url)
+
+
+@pytest.mark.parametrize("url", ["http://me:p@ss@a:x/", "ftp://me:p@ss@a/", "me:p@ss@a", "http://me:p@ss@/"])
+def test_what_is_no_address_is_said_without_its_password(url: str) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        place_of(url)
+    assert "ss" not in str(caught.value).partition(" is no ")[0]
+    assert "me" not in str(caught.value).partition(" is no ")[0]
+
+
+def test_a_proxy_is_always_told_the_port() -> None:
+    assert place_of("https://a.example/x").authority == "a.example:443"
+    assert place_of("https://[::1]/x").authority == "[::1]:443"
 
 
 def test_a_password_in_the_address_goes_into_a_header_and_into_no_message() -> None:

@@ -22,6 +22,7 @@ import pytest
 
 from airlock.config import ProviderConfig, Secret
 from airlock.errors import WireError
+from airlock.proxy import upstream_http
 from airlock.proxy.link import Facing
 from support.upstreams import LEGACY, MODERN, call, request, running
 
@@ -383,6 +384,37 @@ async def test_an_answer_that_is_not_acceptable_fails_its_call(said: tuple[str, 
         assert upstream.state.phase == "ready"
 
 
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+@pytest.mark.parametrize("id_", ["%d1", '"%d1"', '"other"', "-%d"])
+async def test_an_answer_that_bears_another_id_is_not_taken(kind: str, id_: str) -> None:
+    def answer(frame: dict[str, Any]) -> tuple[str, bytes]:
+        if frame["method"] != "tools/call":
+            return legacy_hello(frame)
+        named = id_.replace("%d", str(frame["id"]))
+        text = '{"jsonrpc":"2.0","id":' + named + ',"result":{"content":"of another"}}'
+        return kind, (f"data: {text}\n\n" if "stream" in kind else text).encode()
+
+    async with raw_server(answer) as (number, _), running(provider(number)) as (upstream, _listener):
+        reply = await request(upstream, "tools/call", {"name": "x"})
+        assert "bears the id of another request" in reply["error"]["message"]
+        assert upstream.state.phase == "ready"
+
+
+async def test_a_server_that_never_takes_a_notification_keeps_no_later_call_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upstream_http, "TELL_SECONDS", 0.05)
+
+    def answer(frame: dict[str, Any]) -> tuple[str, bytes] | None:
+        hangs = (frame.get("params") or {}).get("name") == "hang"
+        return None if hangs or frame["method"] == "notifications/cancelled" else legacy_hello(frame)
+
+    async with raw_server(answer) as (number, _), running(provider(number)) as (upstream, _listener):
+        ticket = upstream.request("tools/call", {"name": "hang"}, lambda _: None)
+        upstream.cancel(ticket, "no more")
+        assert "result" in await request(upstream, "tools/call", {"name": "quick"})
+
+
 async def test_a_call_that_never_ends_ends_at_the_limit_and_others_go_on() -> None:
     def answer(frame: dict[str, Any]) -> tuple[str, bytes] | None:
         hangs = (frame.get("params") or {}).get("name") == "hang"
@@ -426,12 +458,13 @@ async def test_a_redirect_to_another_origin_is_not_followed_with_our_headers() -
 
 async def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     async with raw_server(legacy_hello) as (number, heads):
-        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{number}")
+        monkeypatch.setenv("HTTP_PROXY", f"http://me:mine@127.0.0.1:{number}")
         monkeypatch.setenv("NO_PROXY", "")
         named = ProviderConfig(name="web", type="http", url="http://mcp.example.invalid/mcp")
         async with running(named) as (upstream, _):
             assert upstream.state.phase == "ready"
         assert heads[0].startswith(b"POST http://mcp.example.invalid/mcp HTTP/1.1")
+        assert b"\r\nProxy-Authorization: Basic bWU6bWluZQ==\r\n" in heads[0]
 
 
 async def test_a_proxy_passes_tls_on_to_a_secure_server(
