@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from airlock.web.compat.firewall.rego import routes
-from airlock.web.compat.firewall.rego.child import REFUSED
+from airlock.web.compat.firewall.rego.child import OUTPUTS, REFUSED
 from airlock.web.compat.firewall.rego.engine import Engine, Text
-from airlock.web.compat.firewall.rego.meaning import CONFIG, OUTPUTS, said
+from airlock.web.compat.firewall.rego.meaning import CONFIG, said
 from support.pages import defined_tests, named_tests, section
 
 pytest.importorskip("regorus", reason="there is no wheel of the engine for this machine")

@@ -16,7 +16,7 @@ from airlock.web.compat.firewall.faults import CONFLICT, ERROR, FORBIDDEN, MALFO
 from airlock.web.compat.firewall.ruling import ruling
 from airlock.web.compat.firewall.running import begin, beside, place, plan, runner
 from airlock.web.compat.firewall.seeing import agents_key, check_sees, found, sees
-from airlock.web.compat.firewall.shapes import ACTION, PAGINATION, action_shape, action_shapes
+from airlock.web.compat.firewall.shapes import ACTION, action_shape, action_shapes, page_reply, page_shape
 from airlock.web.compat.firewall.states import risk_of_kept, status_of
 from airlock.web.compat.firewall.submitted import BODY, Submitted, action_of, submitted
 from airlock.web.compat.firewall.words import (
@@ -137,8 +137,7 @@ async def listing(asked: Asked) -> Response:
         total=True,
         most=MOST_LOOKED_AT,
     )
-    pagination = {"total": total, "limit": wanted.limit, "offset": wanted.offset}
-    return JsonAnswer({"data": await action_shapes(asked.services, rows), "pagination": pagination})
+    return JsonAnswer(page_shape(await action_shapes(asked.services, rows), total, wanted))
 
 
 def _fits(asked: Asked) -> Callable[[Kept], bool]:
@@ -213,7 +212,7 @@ ROUTES = (
         ),
         error=ERROR,
         replies={
-            200: Reply("a page", schemas.record({"data": schemas.listed(ACTION), "pagination": PAGINATION})),
+            200: page_reply(ACTION),
             400: MALFORMED,
         },
     ),

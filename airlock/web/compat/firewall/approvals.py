@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from starlette.responses import Response
 
-from airlock.audit import COMPLETED
+from airlock.audit import COMPLETED, body_of
 from airlock.model import ApprovalRequest, JsonObject
-from airlock.ports import AuditEvent, AuditFilter
+from airlock.ports import AuditFilter
 from airlock.views import iso
 from airlock.web import schemas
 from airlock.web.compat.asking import Kept, resolve
@@ -19,10 +18,11 @@ from airlock.web.compat.firewall.happened import COMPLETED_BADLY, COMPLETED_WELL
 from airlock.web.compat.firewall.seeing import check_sees, found_approval, sees
 from airlock.web.compat.firewall.shapes import (
     APPROVAL,
-    PAGINATION,
     PERSON,
     approval_shapes,
     decided_shape,
+    page_reply,
+    page_shape,
     person_shape,
 )
 from airlock.web.compat.firewall.states import approval_status, risk_of_kept
@@ -64,8 +64,7 @@ async def listing(asked: Asked) -> Response:
         most=MOST_LOOKED_AT,
     )
     shapes = await approval_shapes(services, rows, people=not bound)
-    pagination = {"total": total, "limit": wanted.limit, "offset": wanted.offset}
-    return JsonAnswer({"data": shapes, "pagination": pagination})
+    return JsonAnswer(page_shape(shapes, total, wanted))
 
 
 def _fits(asked: Asked, status: str) -> Callable[[Kept], bool]:
@@ -101,7 +100,7 @@ async def show(asked: Asked) -> Response:
 
 async def _history(asked: Asked, request: ApprovalRequest) -> list[JsonObject]:
     found = await asked.services.gate.store.events(wanted=AuditFilter(request=request.id))
-    told = [(event, _body(event)) for event in found if event.kind in EVENTS or event.kind == COMPLETED]
+    told = [(event, body_of(event)) for event in found if event.kind in EVENTS or event.kind == COMPLETED]
     names = await names_of(asked.services, {_actor(body) for _, body in told} - {""})
     return [
         {
@@ -119,11 +118,6 @@ async def _history(asked: Asked, request: ApprovalRequest) -> list[JsonObject]:
 def _actor(body: JsonObject) -> str:
     """Whoever voted, else whoever decided or reported; "" for nobody."""
     return str(body.get("voter") or body.get("by") or "")
-
-
-def _body(event: AuditEvent) -> JsonObject:
-    body = json.loads(event.body)
-    return body if isinstance(body, dict) else {}
 
 
 async def approve(asked: Asked) -> Response:
@@ -233,9 +227,7 @@ ROUTES = (
         ),
         error=ERROR,
         replies={
-            200: Reply(
-                "a page", schemas.record({"data": schemas.listed(APPROVAL), "pagination": PAGINATION})
-            ),
+            200: page_reply(APPROVAL),
             400: MALFORMED,
         },
     ),

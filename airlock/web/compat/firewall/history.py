@@ -16,7 +16,7 @@ from airlock.web import schemas
 from airlock.web.compat.firewall.actions import AGENT, ID, check_word, choice
 from airlock.web.compat.firewall.faults import ERROR, MALFORMED, NOT_FOUND
 from airlock.web.compat.firewall.happened import NAMES, kinds_of, succeeded, word_of
-from airlock.web.compat.firewall.shapes import PAGINATION
+from airlock.web.compat.firewall.shapes import page_reply, page_shape
 from airlock.web.compat.firewall.words import READ_AUDIT, RISKS, own_id, public_id, risk_of
 from airlock.web.compat.query import one, page, page_parameters
 from airlock.web.errors import JsonAnswer
@@ -52,8 +52,7 @@ async def listing(asked: Asked) -> Response:
             offset=part.offset,
         )
     )
-    pagination = {"total": total, "limit": part.limit, "offset": part.offset}
-    return JsonAnswer({"data": [event_shape(event) for event in found], "pagination": pagination})
+    return JsonAnswer(page_shape([event_shape(event) for event in found], total, part))
 
 
 def _own(reference: str) -> str:
@@ -139,7 +138,7 @@ ROUTES = (
         ),
         error=ERROR,
         replies={
-            200: Reply("a page", schemas.record({"data": schemas.listed(EVENT), "pagination": PAGINATION})),
+            200: page_reply(EVENT),
             400: MALFORMED,
         },
     ),

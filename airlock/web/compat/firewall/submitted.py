@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airlock.errors import UsageError
+from airlock.model import Call, Origin, Overlay, Principal
 from airlock.values import dataclass
 from airlock.web.compat.asking import Kept
 from airlock.web.compat.firewall.opinions import Action
-from airlock.web.compat.firewall.words import HTTP_PROXY, names_of
+from airlock.web.compat.firewall.words import FACE, HTTP_PROXY, policy_name, tool_and_operation
 from airlock.web.compat.once import MOST_KEY
 from airlock.web.compat.query import mapping, text
+
+if TYPE_CHECKING:
+    from airlock.web.services import Services
 
 CONTEXT, METADATA = "_context", "_metadata"
 MOST_NAME = 200
@@ -78,10 +82,24 @@ def _check_method(action: Action) -> None:
         raise UsageError("`params.method` must be the `operation`")
 
 
+def call_of(services: Services, action: Action, principal: Principal, overlay: Overlay | None = None) -> Call:
+    """The call that an action would be, to ask the gate about: it is not submitted."""
+    return Call(
+        id=services.make_id(),
+        principal=principal,
+        provider=FACE,
+        name=policy_name(action.tool, action.operation),
+        arguments=Submitted(action=action).arguments,
+        endpoint=FACE,
+        origin=Origin(road=FACE, workspace=services.config.workspace),
+        overlay=overlay,
+    )
+
+
 def action_of(kept: Kept, arguments: Mapping[str, Any]) -> Action:
     """The action behind a request, of these arguments: masked ones, or those that are still known."""
     body = kept.record.body
-    tool, operation = names_of(str(body["name"]))
+    tool, operation = tool_and_operation(str(body["name"]))
     beside = {name: arguments.get(name) for name in (CONTEXT, METADATA)}
     context, metadata = (value if isinstance(value, Mapping) else {} for value in beside.values())
     return Action(
@@ -95,7 +113,7 @@ def action_of(kept: Kept, arguments: Mapping[str, Any]) -> Action:
 
 
 _NAME = {"type": "string", "minLength": 1, "maxLength": MOST_NAME, "pattern": r"^[A-Za-z0-9_.:/-]+$"}
-OBJECT = {"type": ["object", "null"]}
+_OBJECT_OR_NULL = {"type": ["object", "null"]}
 
 BODY = {
     "type": "object",
@@ -104,8 +122,8 @@ BODY = {
         "operation": _NAME,
         "params": {"type": "object"},
         "idempotency_key": {"type": ["string", "null"], "maxLength": MOST_KEY},
-        "metadata": OBJECT,
-        "context": {**OBJECT, "description": "`user_id`, `session_id`, `purpose`, `metadata`"},
+        "metadata": _OBJECT_OR_NULL,
+        "context": {**_OBJECT_OR_NULL, "description": "`user_id`, `session_id`, `purpose`, `metadata`"},
     },
     "required": ["tool", "operation", "params"],
 }

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from airlock.model import Call, Origin
 from airlock.web import schemas
 from airlock.web.compat.asking import speaker
 from airlock.web.compat.firewall.faults import ERROR, FORBIDDEN, MALFORMED
 from airlock.web.compat.firewall.ruling import ruling
 from airlock.web.compat.firewall.running import plan, runner
 from airlock.web.compat.firewall.shapes import DECISION, OBJECT, decision_shape
-from airlock.web.compat.firewall.submitted import BODY, submitted
+from airlock.web.compat.firewall.submitted import BODY, call_of, submitted
 from airlock.web.compat.firewall.words import (
     AT_ONCE,
     FACE,
     READ_POLICIES,
     graver,
-    policy_name,
 )
 from airlock.web.compat.query import text
 from airlock.web.errors import JsonAnswer
@@ -29,22 +27,12 @@ async def dry_run(asked: Asked) -> Response:
     """The decision alone."""
     services, who = asked.services, asked.who
     agent = speaker(services, FACE, who, text(asked.body, "agent_id", most=200))
-    wanted = submitted(asked.body, agent)
-    action = wanted.action
+    action = submitted(asked.body, agent).action
     config = runner(services, action.tool)
     if config is not None:
         plan(action, config)  # what may not be made is refused here as there
     overlay, risk = await ruling(services, action)
-    call = Call(
-        id=services.make_id(),
-        principal=principal_of(who, agent),
-        provider=FACE,
-        name=policy_name(action.tool, action.operation),
-        arguments=wanted.arguments,
-        endpoint=FACE,
-        origin=Origin(road=FACE, workspace=services.config.workspace),
-        overlay=overlay,
-    )
+    call = call_of(services, action, principal_of(who, agent), overlay)
     decision = await services.gate.preview(call)
     risk = graver(risk, str(decision.terms.risk))
     return JsonAnswer(

@@ -71,7 +71,7 @@ def policy_name(tool: str, operation: str) -> str:
     return f"{quote(tool, safe=_SAFE)}/{quote(operation.translate(_LOWER), safe=_SAFE)}"
 
 
-def names_of(policy_tool: str) -> tuple[str, str]:
+def tool_and_operation(policy_tool: str) -> tuple[str, str]:
     """The tool and the operation behind a policy's name; of another road's call its provider and its name."""
     tool, _, operation = policy_tool.removeprefix(f"{FACE}/").partition("/")
     return unquote(tool), unquote(operation) or unquote(tool)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airlock.canonical import encode
 from airlock.errors import UsageError
-from airlock.model import Call, Effect, JsonObject, Origin, Principal
+from airlock.model import Effect, JsonObject, Principal
 from airlock.ports_faces import Record
 from airlock.views import iso
 from airlock.web.compat import stored
@@ -18,8 +18,8 @@ from airlock.web.compat.firewall.nlp.judging import LOCAL, Content, Judge, Judge
 from airlock.web.compat.firewall.nlp.patterns import KINDS
 from airlock.web.compat.firewall.nlp.prompts import CUSTOM, PII_DETECTION, TYPES
 from airlock.web.compat.firewall.opinions import Action, Opinion
-from airlock.web.compat.firewall.submitted import Submitted
-from airlock.web.compat.firewall.words import FACE, policy_name, public_id
+from airlock.web.compat.firewall.submitted import Submitted, call_of
+from airlock.web.compat.firewall.words import FACE, public_id
 from airlock.web.compat.query import flag, text
 
 if TYPE_CHECKING:
@@ -76,15 +76,7 @@ async def _content(services: Services, action: Action, policies: list[Mapping[st
 
 async def _sendable(services: Services, action: Action) -> str:
     """The action with all masked that the config, or a rule about it, redacts."""
-    call = Call(
-        id=services.make_id(),
-        principal=Principal(name=action.agent, identity=f"agent:{action.agent}"),
-        provider=FACE,
-        name=policy_name(action.tool, action.operation),
-        arguments=Submitted(action=action).arguments,
-        endpoint=FACE,
-        origin=Origin(road=FACE, workspace=services.config.workspace),
-    )
+    call = call_of(services, action, Principal(name=action.agent, identity=f"agent:{action.agent}"))
     shown = services.gate.shown(call, await services.gate.preview(call))
     return encode(_told(action, shown)).decode()
 

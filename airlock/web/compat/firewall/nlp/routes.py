@@ -20,7 +20,7 @@ from airlock.web.compat.firewall.nlp.judging import Content, Judgement
 from airlock.web.compat.firewall.nlp.policies import FIELDS, KIND, PREFIX, USUALLY, judge_of, shape
 from airlock.web.compat.firewall.nlp.prompts import TYPES
 from airlock.web.compat.firewall.nlp.templates import TEMPLATES
-from airlock.web.compat.firewall.shapes import PAGINATION
+from airlock.web.compat.firewall.shapes import page_reply, page_shape
 from airlock.web.compat.firewall.words import (
     DECISIONS,
     FACE,
@@ -45,12 +45,7 @@ async def listing(asked: Asked) -> Response:
     services, wanted = asked.services, page(asked.request.query_params, usual=USUAL, most=MOST)
     rows = await kept(services, FACE, KIND)
     shown = rows[wanted.offset : wanted.offset + wanted.limit]
-    return JsonAnswer(
-        {
-            "data": [shape(services, one) for one in shown],
-            "pagination": {"total": len(rows), "limit": wanted.limit, "offset": wanted.offset},
-        }
-    )
+    return JsonAnswer(page_shape([shape(services, one) for one in shown], len(rows), wanted))
 
 
 async def create(asked: Asked) -> Response:
@@ -245,7 +240,7 @@ ROUTES = (
         parameters=page_parameters(USUAL, MOST),
         error=ERROR,
         replies={
-            200: Reply("a page", schemas.record({"data": schemas.listed(POLICY), "pagination": PAGINATION})),
+            200: page_reply(POLICY),
             400: MALFORMED,
         },
     ),

@@ -19,11 +19,11 @@ from airlock.errors import UsageError
 from airlock.model import Effect
 from airlock.values import dataclass
 from airlock.web.compat.firewall.opinions import HOUR, LEAST_LIFE, MOST_LIFE
+from airlock.web.compat.firewall.rego.child import OUTPUTS
 from airlock.web.compat.firewall.words import EFFECTS, RISKS, graver
 
 MOST_REASON = 500
 MOST_APPROVERS = 100
-OUTPUTS = ("deny", "require_approval", "allow", "decision", "reason", "risk_level", "approval_config")
 TEXT_MEMBERS = ("reason", "msg", "message")
 MEMBERS = frozenset({*OUTPUTS, "metadata"})
 CONFIG = frozenset({"timeout_hours", "required_approvers", "notify_channels"})

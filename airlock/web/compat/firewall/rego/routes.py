@@ -15,10 +15,10 @@ from airlock.web import schemas
 from airlock.web.compat import stored
 from airlock.web.compat.firewall.faults import CONFLICT, ERROR, FORBIDDEN, MALFORMED, NOT_FOUND
 from airlock.web.compat.firewall.opinions import HOUR
+from airlock.web.compat.firewall.rego.child import OUTPUTS
 from airlock.web.compat.firewall.rego.engine import NoEngine, Text
-from airlock.web.compat.firewall.rego.meaning import OUTPUTS
 from airlock.web.compat.firewall.rego.policies import KIND, PREFIX, engine_of, in_order, judge, meant
-from airlock.web.compat.firewall.shapes import OBJECT, PAGINATION
+from airlock.web.compat.firewall.shapes import OBJECT, page_reply, page_shape
 from airlock.web.compat.firewall.submitted import in_form
 from airlock.web.compat.firewall.words import (
     DECISIONS,
@@ -44,8 +44,7 @@ async def listing(asked: Asked) -> Response:
     wanted = page(asked.request.query_params, usual=USUAL, most=MOST)
     rows = in_order(await stored.kept(asked.services, FACE, KIND))
     shown = rows[wanted.offset : wanted.offset + wanted.limit]
-    pagination = {"total": len(rows), "limit": wanted.limit, "offset": wanted.offset}
-    return JsonAnswer({"data": [policy_shape(one) for one in shown], "pagination": pagination})
+    return JsonAnswer(page_shape([policy_shape(one) for one in shown], len(rows), wanted))
 
 
 async def create(asked: Asked) -> Response:
@@ -255,7 +254,7 @@ ROUTES = (
         parameters=page_parameters(USUAL, MOST),
         error=ERROR,
         replies={
-            200: Reply("a page", schemas.record({"data": schemas.listed(POLICY), "pagination": PAGINATION})),
+            200: page_reply(POLICY),
             400: MALFORMED,
         },
     ),
