@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import resource
 import socket
 import sys
@@ -17,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from airlock.errors import UsageError, why
 from airlock.proxy.front_io import WHOLE_BODY
+from airlock.proxy.http_wire import read_less
 
 GRACE_SECONDS = 1
 """How long connections may finish after every long answer was ended by `drain`."""
@@ -73,6 +75,7 @@ class Heads(HttpToolsProtocol):
     """HTTP/1.1 as uvicorn speaks it, and an end for heads that are too long or do not get to a request."""
 
     _late: asyncio.TimerHandle | None = None
+    _idle_since = math.inf
     _heading = True
     _fresh = False
     """True while the bytes that ended a head are read: nobody has begun to read its body yet."""
@@ -81,6 +84,7 @@ class Heads(HttpToolsProtocol):
     """Bytes that came of a head that is not whole yet; one that began beside another request counts as 1."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        read_less(transport)
         super().connection_made(cast(asyncio.Transport, Corked(transport, self.loop)))
         self._wait()
 
@@ -122,12 +126,39 @@ class Heads(HttpToolsProtocol):
             self.scope[WHOLE_BODY] = bytes(self.cycle.body)  # type: ignore[typeddict-unknown-key]
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
+        """What uvicorn does then, but with one timer for a connection and not one for each answer."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again(self.timeout_keep_alive)
         if self._began:
             self._wait()  # part of the next head is here already
 
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = math.inf
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close it if it has been idle so long; else come back when it will have been."""
+        self.timeout_keep_alive_task = None
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left <= 0:
+            super().timeout_keep_alive_handler()
+        elif left < math.inf:
+            self._look_again(left)
+
+    def _look_again(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
         super().connection_lost(exc)
 
     def _count(self, size: int) -> None:

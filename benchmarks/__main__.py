@@ -54,7 +54,7 @@ def main() -> None:
     if not options.quick:
         cache = options.cache if options.peers else None
         found["http"] = http.report(http.LOAD, options.turns, cache)
-        found["http"].pop("chart")
+        del found["http"]["chart"], found["http"]["rows"]
     found |= {"start": starting, "others": {} if options.quick else others(page.print)}
     if options.write:
         (DOCS / "performance.json").write_text(json.dumps(found, indent=1) + "\n")

@@ -21,6 +21,16 @@ HIGH_WATER: Final = 256 * 1024
 """Bytes of a body that wait to be read before the server has to wait."""
 
 
+READ_AT_ONCE: Final = 32 * 1024
+"""Bytes that are read at once. asyncio's own 256 KiB are mapped anew, and unmapped, for each read."""
+
+
+def read_less(transport: asyncio.BaseTransport) -> None:
+    """Let a transport of asyncio's read so much at once; others have their own way."""
+    if hasattr(transport, "max_size"):
+        transport.max_size = READ_AT_ONCE
+
+
 class Broken(Exception):
     """The connection ended before the answer did, or what came is no HTTP."""
 
@@ -141,6 +151,7 @@ class Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It stands."""
         self._transport = cast(asyncio.Transport, transport)
+        read_less(self._transport)
 
     def data_received(self, data: bytes) -> None:
         """Read on. What comes unasked ends the connection."""

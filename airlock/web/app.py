@@ -29,7 +29,7 @@ from airlock.web.endpoint import Endpoint, methods
 from airlock.web.errors import answer_airlock_error, answer_http_exception
 from airlock.web.feed import Feed
 from airlock.web.guard import Guard
-from airlock.web.mcp import Doorman
+from airlock.web.mcp import Doorman, mcp_path
 from airlock.web.metrics import Metrics
 from airlock.web.routes import Route
 from airlock.web.services import Facts, Services
@@ -53,6 +53,20 @@ TABLE: tuple[Route, ...] = (
 DRAIN_SECONDS = 3.0
 
 
+class Gateway(Starlette):
+    """All routes; MCP's paths go straight to their door, behind the same guard."""
+
+    straight: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if self.straight is not None and scope["type"] == "http" and mcp_path(scope["path"]):
+            scope["app"] = self
+            await self.straight(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def build_app(
     gate: Gate,
     *,
@@ -62,7 +76,7 @@ def build_app(
     bound: str = "",
     clock: Clock = now_ms,
     make_id: MakeId = make_id,
-) -> Starlette:
+) -> Gateway:
     """The ASGI app of one gateway process.
 
     `keys` keeps the API keys (without it there are none); `mcp_app` serves MCP on its own paths, behind
@@ -92,15 +106,17 @@ def build_app(
         records=gate.store if isinstance(gate.store, RecordStore) else None,
     )
     courier = Courier(services)
-    app = Starlette(
+    app = Gateway(
         routes=_routes(table, services),
-        middleware=[Middleware(Guard, services=services), *_door(mcp_app, services)],
+        middleware=[Middleware(Guard, services=services)],
         exception_handlers={
             HTTPException: answer_http_exception,
             AirlockError: answer_airlock_error,
             Exception: hook.answer_unexpected(services),
         },
     )
+    if mcp_app is not None:
+        app.straight = Guard(Doorman(mcp_app, services), services)
     app.router.redirect_slashes = False
     app.state.services = services
     app.state.courier = courier
@@ -163,7 +179,3 @@ class _Named:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["airlock.route"] = self._path
         await self._app(scope, receive, send)
-
-
-def _door(mcp_app: ASGIApp | None, services: Services) -> list[Middleware]:
-    return [] if mcp_app is None else [Middleware(Doorman, services=services, mcp_app=mcp_app)]

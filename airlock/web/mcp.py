@@ -56,24 +56,16 @@ class _Known:
 
 
 class Doorman:
-    """Middleware that lets a request through to MCP with its principal, or answers in its place.
+    """An ASGI app that lets a request through to MCP with its principal, or answers in its place."""
 
-    What goes elsewhere is passed on.
-    """
-
-    def __init__(self, app: ASGIApp, services: Services, mcp_app: ASGIApp) -> None:
-        self._elsewhere = app
-        self._app = mcp_app
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app = app
         self._services = services
         self._authenticator = services.authenticator
         self._known: dict[tuple[str, ...], _Known] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        named = mcp_path(scope["path"]) if scope["type"] == "http" else None
-        if named is None:
-            await self._elsewhere(scope, receive, send)
-            return
-        scope["airlock.route"], agent = named
+        scope["airlock.route"], agent = mcp_path(scope["path"]) or ("", "")
         limited: dict[str, str] = {}
         try:
             scope["airlock.principal"] = await self._principal(scope, agent, limited)

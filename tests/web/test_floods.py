@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,3 +146,15 @@ def test_many_idle_connections_leave_room_for_others(gateway: Gateway, tmp_path:
     finally:
         for connection in idle:
             connection.close()
+
+
+def test_an_idle_connection_is_closed_and_one_in_use_is_not(tmp_path: Path) -> None:
+    request = f"GET /ready HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SECRET}\r\n\r\n".encode()
+    with open_gateway(tmp_path, POLICY) as running:
+        running.server.config.timeout_keep_alive = 1
+        with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
+            began = time.monotonic()
+            while time.monotonic() - began < 1.5:  # longer than an idle one would live
+                connection.sendall(request)
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            assert connection.recv(65536) == b""
