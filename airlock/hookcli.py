@@ -92,7 +92,7 @@ def blocked(reason: str, payload: bytes) -> int:
     if event_of(payload) in NO_TOOL_CALLS:
         say(b"{}")
         return 0
-    line = " ".join(reason.split())
+    line = "".join(one if one.isprintable() else "?" for one in " ".join(reason.split()))
     try:  # noqa: SIM105 - contextlib costs more than the whole request
         os.write(2, f"airlock: {line}\n".encode("utf-8", "replace"))
     except OSError:  # nobody hears it: the exit code says no all the same

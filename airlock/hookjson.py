@@ -14,12 +14,19 @@ def _constant(name: str) -> None:
     raise ValueError(f"`{name}` is not JSON")
 
 
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice: two readers would see two things")
+    return found
+
+
 class _Plain:
     """What the scanner asks a decoder for."""
 
     strict = True
     object_hook = None
-    object_pairs_hook = None
+    object_pairs_hook = staticmethod(_members)
     parse_float = float
     parse_int = int
     parse_constant = staticmethod(_constant)

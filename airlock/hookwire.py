@@ -186,13 +186,17 @@ def parsed(data: bytes) -> Answer:
 
 def dechunked(body: bytes) -> bytes:
     """The content of a chunked body; ValueError when its last chunk is missing."""
-    pieces: list[bytes] = []
+    content = bytearray()
+    at = 0  # not cut from the front: many small chunks would be copied as many times
     while True:
-        size, mark, body = body.partition(b"\r\n")
-        length = int(size.split(b";")[0], 16) if mark else -1
-        if length < 0 or len(body) < length:
+        end = body.find(b"\r\n", at)
+        length = int(body[at:end].split(b";")[0], 16) if end >= 0 else -1
+        at = end + 2
+        if length < 0 or len(body) < at + length:
             raise ValueError("the body is cut off")
         if length == 0:
-            return b"".join(pieces)
-        pieces.append(body[:length])
-        body = body[length:].removeprefix(b"\r\n")
+            return bytes(content)
+        content += body[at : at + length]
+        if body[at + length : at + length + 2] != b"\r\n":
+            raise ValueError("a chunk has no end")
+        at += length + 2

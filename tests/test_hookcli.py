@@ -150,10 +150,31 @@ ALLOW = b'{"hookSpecificOutput": {"permissionDecision": "allow"}}'
         b"HTTP/1.1 500 Oops\r\nX-Airlock: 1\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 302 Found\r\nX-Airlock: 1\r\nLocation: /x\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 204 No Content\r\nX-Airlock: 1\r\n\r\n",
+        b'HTTP/1.1 200 OK\r\nX-Airlock: 1\r\nContent-Length: 19\r\n\r\n{"a":{},"a":{"b":1}}',
+        b'HTTP/1.1 200 OK\r\nX-Airlock: 1\r\nContent-Length: 20\r\n\r\n{"a":{},"a":{"b":1}}',
     ],
 )
 def test_what_is_no_answer_of_an_airlock_blocks(answer: bytes) -> None:
     with impostor(answer) as address:
+        assert verdict(hook(claude("ls"), "--url", address)) == "blocked"
+
+
+def test_what_another_program_says_reaches_no_terminal_as_a_command() -> None:
+    said = b'{"error": "\\u001b[2J\\u202etxet"}'
+    with impostor(
+        b"HTTP/1.1 500 X\r\nX-Airlock: 1\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said)
+    ) as address:
+        done = hook(claude("ls"), "--url", address)
+    assert verdict(done) == "blocked"
+    assert done.stderr.rstrip().endswith(b"the gateway answered 500: ?[2J?txet")
+
+
+def test_an_answer_in_endless_small_pieces_is_read_or_blocks_in_time() -> None:
+    head = b"HTTP/1.1 200 OK\r\nX-Airlock: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    small = b"2\r\n{}\r\n" + b"1\r\n \r\n" * 2_000_000
+    with impostor(head + small + b"0\r\n\r\n") as address:
+        assert verdict(hook(claude("ls"), "--url", address)) == "silent"
+    with impostor(head + small) as address:
         assert verdict(hook(claude("ls"), "--url", address)) == "blocked"
 
 

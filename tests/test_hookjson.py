@@ -36,8 +36,25 @@ def test_what_json_refuses_it_refuses_too(data: bytes) -> None:
     assert json.loads(data) == value
 
 
+def test_it_reads_on_behind_an_object() -> None:
+    assert loads(b'[{"a": 1}, {"a": {"a": 2}}]') == [{"a": 1}, {"a": {"a": 2}}]
+
+
 @pytest.mark.parametrize(
-    "data", [b"", b" ", b"NaN", b"-Infinity", b"{}{}", b"{} x", b'{"a": }', b"\xff", b"[1,]"]
+    "data",
+    [
+        b"",
+        b" ",
+        b"NaN",
+        b'{"a": 1, "a": 2}',
+        b'[{"a": {"b": 1, "b": 1}}]',
+        b"-Infinity",
+        b"{}{}",
+        b"{} x",
+        b'{"a": }',
+        b"\xff",
+        b"[1,]",
+    ],
 )
 def test_what_is_no_json_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):

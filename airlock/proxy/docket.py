@@ -7,10 +7,10 @@ all of them costs little more than one for each alone would.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from airlock.model import Outcome, Proceed
+from airlock.model import Outcome, Proceed, Refuse
 from airlock.proxy.pipes import together
 
 if TYPE_CHECKING:
@@ -43,9 +43,17 @@ class Docket:
     def judge(self, entered: Sequence[tuple[Calls, Errand]]) -> None:
         """Decide these calls in their order, and let each go its way."""
         verdicts = self._gate.submit_all_now([errand.call for _, errand in entered])
-        with together():
-            for (calls, errand), verdict in zip(entered, verdicts, strict=True):
-                calls.judged(errand, verdict)
+        self._release(zip(entered, verdicts, strict=True))
+
+    def _release(self, judged: Iterator[tuple[tuple[Calls, Errand], Proceed | Refuse | None]]) -> None:
+        """Let each go its way; a defect that one meets is no other's."""
+        try:
+            with together():
+                for (calls, errand), verdict in judged:
+                    calls.judged(errand, verdict)
+        except BaseException:
+            asyncio.get_running_loop().call_soon(self._release, judged)  # those behind it
+            raise
 
     def ended(self, calls: Calls, proceed: Proceed, outcome: Outcome, error: str) -> None:
         """Record how a call came out: a moment later, together with others that end then."""

@@ -114,6 +114,22 @@ async def test_a_defect_in_one_message_leaves_the_calls_of_its_chunk_unharmed(tm
         assert "result" in await client.answer(901)
 
 
+async def test_a_defect_while_one_is_answered_leaves_the_calls_judged_with_it_unharmed(
+    tmp_path: Path,
+) -> None:
+    async with ready(tmp_path) as client:
+
+        def broken(_: Json) -> None:
+            raise RuntimeError("a defect")
+
+        def receive(one: Json) -> None:
+            client.session.receive(one, broken if one["id"] == 901 else client.heard)
+
+        with pytest.raises(RuntimeError):
+            client.session._calls.together(receive, [frame(901, "odd__die"), frame(902, "odd__echo", n=1)])
+        assert "result" in await client.answer(902)
+
+
 async def test_a_session_that_closes_has_every_outcome_on_record(tmp_path: Path) -> None:
     async with ready(tmp_path) as client:
         client.session.receive_all([frame(900 + n, "odd__echo", n=n) for n in range(5)])
