@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,26 +17,36 @@ class Errands:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
-        self._promised = 0
+        self._places = Counter[str]()
 
     def __len__(self) -> int:
-        """How many are under way, and how many may begin."""
-        return len(self._tasks) + self._promised
+        """How many are under way, or may begin."""
+        return self._places.total()
+
+    def of(self, owner: str) -> int:
+        """How many of them are somebody's."""
+        return self._places[owner]
 
     @contextmanager
-    def promised(self) -> Iterator[None]:
+    def promised(self, owner: str) -> Iterator[None]:
         """A place for one that may begin meanwhile: whoever comes next finds it taken."""
-        self._promised += 1
+        self._places[owner] += 1
         try:
             yield
         finally:
-            self._promised -= 1
+            self._leave(owner)
 
-    def begin(self, work: Coroutine[Any, Any, None], closing: Closing) -> None:
+    def begin(self, work: Coroutine[Any, Any, None], closing: Closing, owner: str) -> None:
         """Start it; `closing.drain` waits for it as for an open answer."""
         task = asyncio.create_task(_held(work, closing))
+        self._places[owner] += 1
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: self._leave(owner))
+
+    def _leave(self, owner: str) -> None:
+        self._places[owner] -= 1
+        self._places += Counter()  # whoever has none left is not remembered
 
 
 async def _held(work: Coroutine[Any, Any, None], closing: Closing) -> None:

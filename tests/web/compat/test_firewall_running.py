@@ -364,6 +364,27 @@ def test_many_that_come_at_once_are_no_more_under_way_than_may_be(
     wall.gateway.until(lambda: proxy_is_free(wall, target))
 
 
+def test_an_agent_whose_servers_never_answer_leaves_places_for_the_others(
+    wall: Firewall, target: TargetServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall.gateway.until(lambda: len(wall.gateway.app.state.services.errands) == 0)
+    monkeypatch.setattr("airlock.web.compat.firewall.running.MOST_OF_ONE", 1)
+    held = threading.Event()
+    target.replies.append(Reply(then=held.wait))
+    try:
+        first = proxy(wall, f"{target.url}/first")
+        target.wait(1)
+        body = {"tool": "http_proxy", "operation": "GET", "params": {"url": f"{target.url}/second"}}
+        assert wall.ask("POST", "/v1/actions", body).status == 503
+        asked = wall.submit("GET", tool="http_proxy", params=body["params"], by="bound")
+        wall.decide(asked)
+        wall.get(asked["id"], by="bound")
+        assert ended(wall, asked, by="bound")["status"] == "succeeded"
+    finally:
+        held.set()
+    ended(wall, first)
+
+
 def proxy_is_free(wall: Firewall, target: TargetServer) -> bool:
     body = {"tool": "http_proxy", "operation": "GET", "params": {"url": f"{target.url}/free"}}
     return wall.ask("POST", "/v1/actions", body).status == 201

@@ -62,7 +62,7 @@ async def submit(asked: Asked) -> Response:
     async def make() -> str:
         if config is None or request is None:
             return (await _asked(asked, wanted, {})).record.id
-        with place(services):
+        with place(services, wanted.action.agent):
             kept = await _asked(asked, wanted, beside(config))
             if kept.record.body["effect"] == "allow":
                 begin(services, who, kept, request, wanted.action)

@@ -38,7 +38,7 @@ async def collected(services: Services, who: Credential, kept: Kept) -> Kept:
         wanted = _plan(services, kept, action)
     except UsageError as error:
         return await _failed(services, who, kept, Outcome.ERROR, str(error))
-    with place(services):
+    with place(services, action.agent):
         after = await _spent(services, who, kept, action)
         if after.request is None or after.request.status is not Status.USED:
             return after

@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 
 PARAMS = ("url", "method", "headers", "body")
 SLACK_MS = 15_000
-MOST_AT_ONCE = 100
+MOST_AT_ONCE, MOST_OF_ONE = 100, 50
+"""How many requests are under way, and how many of one agent: the others have the rest."""
+
 _NOT_TOLD = frozenset({"set-cookie", "set-cookie2"})
 
 
@@ -114,20 +116,21 @@ async def claimed(services: Services, kept: Kept) -> Kept | None:
 
 
 @contextmanager
-def place(services: Services) -> Iterator[None]:
-    """A place for one request, to begin it within; HttpError 503 when this gateway ends, or has none free."""
+def place(services: Services, agent: str) -> Iterator[None]:
+    """A place for one request of an agent, to begin it within; HttpError 503 when this gateway ends, or has
+    none free for it."""
     if services.closing.asked.is_set():
         raise HttpError(503, "the gateway is ending: ask again", headers={"Retry-After": "1"})
-    if len(services.errands) >= MOST_AT_ONCE:
+    if len(services.errands) >= MOST_AT_ONCE or services.errands.of(agent) >= MOST_OF_ONE:
         raise HttpError(503, "too many requests are under way: ask again", headers={"Retry-After": "5"})
-    with services.errands.promised():
+    with services.errands.promised(agent):
         yield
 
 
 def begin(services: Services, who: Credential, kept: Kept, wanted: Fetch, action: Action) -> None:
     """Run what was claimed, beside the answer that is given meanwhile."""
     call = rebuilt(services, who, kept, Overlay())._replace(arguments=action.params)
-    services.errands.begin(_run(services, who, kept, wanted, call), services.closing)
+    services.errands.begin(_run(services, who, kept, wanted, call), services.closing, action.agent)
 
 
 async def _run(services: Services, who: Credential, kept: Kept, wanted: Fetch, call: Call) -> None:
