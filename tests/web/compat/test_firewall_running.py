@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -250,6 +251,23 @@ def test_a_secret_that_a_restart_forgot_is_asked_for_again(tmp_path: Path, targe
         found = Firewall(gateway, clock, keys, agents).get(action["id"])
     assert found["status"] == "failed"
     assert "submit it again" in found["execution"]["error"]
+    assert target.seen == []
+
+
+def test_what_was_changed_in_the_database_since_the_yes_is_not_sent(
+    tmp_path: Path, target: TargetServer
+) -> None:
+    with open_firewall(tmp_path, compat=compat(target), more=RULES) as wall:
+        action = proxy(wall, f"{target.url}/small", "POST", body={"amount": 1})
+        wall.decide(action)
+        with contextlib.closing(sqlite3.connect(tmp_path / "airlock.db")) as database, database:
+            changed = database.execute(
+                "UPDATE request SET arguments = replace(arguments, '\"amount\":1', '\"amount\":1000')"
+            )
+            assert changed.rowcount == 1
+        found = wall.get(action["id"])
+    assert found["status"] == "failed"
+    assert "not those that were submitted" in str(found["execution"]["error"])
     assert target.seen == []
 
 

@@ -63,7 +63,7 @@ async def submit(asked: Asked) -> Response:
         if config is None or request is None:
             return (await _asked(asked, wanted, {})).record.id
         with place(services, wanted.action.agent):
-            kept = await _asked(asked, wanted, beside(config))
+            kept = await _asked(asked, wanted, beside(asked.services, wanted.action, config))
             if kept.record.body["effect"] == "allow":
                 begin(services, who, kept, request, wanted.action)
         return kept.record.id

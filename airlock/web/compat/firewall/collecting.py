@@ -12,7 +12,7 @@ from airlock.web.auth import Credential
 from airlock.web.compat.asking import Kept, collect, known_arguments, report
 from airlock.web.compat.firewall.opinions import Action
 from airlock.web.compat.firewall.ruling import ruling
-from airlock.web.compat.firewall.running import begin, claimed, lost, place, plan, runner, started_at
+from airlock.web.compat.firewall.running import begin, claimed, lost, mark_of, place, plan, runner, started_at
 from airlock.web.compat.firewall.seeing import found
 from airlock.web.compat.firewall.submitted import action_of
 from airlock.web.errors import HttpError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "the gateway ended while the request was made: nobody knows whether it arrived"
 FORGOTTEN = "its params hold secrets, which only the gateway that took them knew: submit it again"
+ANOTHER = "its params are not those that were submitted: submit it again"
 SWITCHED_OFF = "the gateway makes no requests any more: submit it again"
 
 
@@ -61,6 +62,8 @@ def _plan(services: Services, kept: Kept, action: Action) -> Fetch:
         raise UsageError(SWITCHED_OFF)
     if body["masked"] and services.holder.held(body["call"]) is None:
         raise UsageError(FORGOTTEN)
+    if body.get("mark") != mark_of(services, action):
+        raise UsageError(ANOTHER)
     return plan(action, config)
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airlock.canonical import encode, parse
+from airlock.canonical import canonical, encode, parse
 from airlock.config import HttpProxyConfig
 from airlock.errors import AirlockError, Conflict, UsageError, WireError
 from airlock.fetching import FAILURES, Fetch, Fetched, fetch, planned
@@ -80,9 +80,16 @@ def _body(value: Any) -> tuple[bytes, str]:
     return encode(value), "application/json"
 
 
-def beside(config: HttpProxyConfig) -> dict[str, Any]:
+def beside(services: Services, action: Action, config: HttpProxyConfig) -> dict[str, Any]:
     """What the record of an action keeps that the gateway runs."""
-    return {"runs": True, "patience_ms": config.timeout_ms + SLACK_MS}
+    patience = config.timeout_ms + SLACK_MS
+    return {"runs": True, "patience_ms": patience, "mark": mark_of(services, action)}
+
+
+def mark_of(services: Services, action: Action) -> str:
+    """Stands for what was submitted, to the letter: nothing else is sent for it, wherever it was kept."""
+    said = canonical([action.tool, action.operation, action.params])
+    return services.gate.vouch(f"{FACE} {said.decode()}")
 
 
 def started_at(kept: Kept) -> int | None:
