@@ -149,17 +149,22 @@ async def _compare(report: Report, runtimes: Sequence[Runtime]) -> None:
 
     if not report.sound:
         return
-    own = [one for one in runtimes if _public(one) == report.pack["signature"]["public_key"]]
+    own = next(one for one in runtimes if _public(one) == report.pack["signature"]["public_key"])
+    place, store = own.config.database, own.store
+    first = next((event.seq for event in await store.events(limit=1)), 0)
     problem, gone = "", 0
     for event in report.events:
-        found = await own[0].store.events(after=event.seq - 1, limit=1)
-        if not found or found[0].seq != event.seq:
+        found = await store.events(after=event.seq - 1, limit=1)
+        if found and found[0].seq == event.seq:
+            if found[0].hash != event.hash:
+                problem = problem or f"event {event.seq} is another in the database here, {place}"
+        elif found and first < event.seq:  # what is pruned is all that came before, too
+            problem = problem or f"event {event.seq} was taken out of the database here, {place}"
+        else:
             gone += 1
-        elif found[0].hash != event.hash:
-            problem = problem or f"event {event.seq} is another in the database here"
-    note = "its events stand in the database here"
+    note = f"its events stand in the database here, {place}"
     if gone:
-        note = f"{gone} of {len(report.events)} events stand here no longer: pruned, or cut off"
+        note = f"{gone} of {len(report.events)} events stand no longer in {place}: pruned, or cut off"
     report.findings.append(Finding(part="database", problem=problem, note=note))
 
 

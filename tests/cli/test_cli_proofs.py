@@ -112,9 +112,25 @@ async def test_a_pack_is_held_against_the_database_it_came_from(terminal: Termin
     said = await terminal.quick("audit", "verify", str(file))
     assert said.code == 8
     assert "is another in the database here" in said.out
+    assert str(terminal.folder / "airlock.db") in said.out
+
+
+@pytest.mark.parametrize(
+    ("taken", "code", "words"),
+    [
+        ("kind = 'request.approved'", 8, "event 2 was taken out of the database here"),
+        ("seq <= 2", 0, "2 of 4 events stand no longer in"),
+        ("seq > 2", 0, "2 of 4 events stand no longer in"),
+        ("seq > 100", 0, "its events stand in the database here"),
+    ],
+)
+async def test_an_event_that_was_taken_out_from_between_others_was_not_pruned(
+    terminal: Terminal, taken: str, code: int, words: str
+) -> None:
+    file = terminal.folder / "pack.json"
+    assert (await terminal.quick("audit", "proof", await lived(terminal), "--output", str(file))).code == 0
     with sqlite3.connect(terminal.folder / "airlock.db") as database:
-        database.execute("DELETE FROM event WHERE kind = 'request.approved'")
+        database.execute(f"DELETE FROM event WHERE {taken}")
     database.close()
     said = await terminal.quick("audit", "verify", str(file))
-    assert said.code == 0
-    assert "1 of 4 events stand here no longer" in said.out
+    assert (said.code, words in said.out) == (code, True), said.out
