@@ -52,7 +52,7 @@ class Places:
         self._stack = stack
         self._beside = beside
         self._configs: dict[str, list[Config]] = {}
-        self._open: dict[str, Runtime] = {}
+        self._open: dict[tuple[str, str], Runtime] = {}
         self.add(configs)
 
     def add(self, configs: list[Config]) -> None:
@@ -103,7 +103,7 @@ class Places:
         return found
 
     async def _runtime(self, config: Config) -> Runtime:
-        key = str(config.file)
+        key = str(config.file), config.database
         if key not in self._open:
             self._open[key] = await self._stack.enter_async_context(
                 opened(config, road="cli", notify=_may_notify(config))
@@ -168,7 +168,8 @@ def known_configs(frame: Frame, *, quiet: bool = False) -> list[Config]:
     if frame.config is not None or os.environ.get("AIRLOCK_CONFIG"):
         path = config_path(frame)
         return [_usable(path, databases.get(os.path.realpath(path), ""), quiet=quiet)]
-    configs: dict[str, Config] = {}
+    configs: list[Config] = []
+    living = state.registered()
     wrong: ConfigError | None = None
     counting = [located.path] if (located := _located()) and _relied_on(located) else []
     for path in dict.fromkeys([*map(_real, counting), *map(Path, databases)]):
@@ -178,7 +179,10 @@ def known_configs(frame: Frame, *, quiet: bool = False) -> list[Config]:
             wrong = wrong or error
             continue
         if _exists(config.database) or path in map(_real, counting):
-            configs[str(path)] = config
+            configs.append(config)
+        # Whoever edits `database:` hides nothing that waits where a process runs with the text before.
+        used = {one.database for one in living if one.config == str(path)} - {config.database}
+        configs += [replace(config, database=database) for database in sorted(used) if _exists(database)]
     if not configs and wrong is not None:
         raise wrong
     if not configs and located:
@@ -188,7 +192,7 @@ def known_configs(frame: Frame, *, quiet: bool = False) -> list[Config]:
         raise UsageError(
             "no database is known here: name a config with `--config FILE`, or run `airlock init`"
         )
-    return list(configs.values())
+    return configs
 
 
 def one_config(frame: Frame) -> Config:

@@ -302,6 +302,18 @@ async def test_in_a_project_its_own_queue_counts_and_a_code_is_found_everywhere(
     assert history["database"] == f"sqlite:///{terminal.folder}/airlock.db"
 
 
+async def test_an_edited_database_line_hides_nothing_that_waits(terminal: Terminal, tmp_path: Path) -> None:
+    async with parked(terminal.config) as calls:
+        request = await calls.ask("demo/write_note", {"name": "plan"})
+        terminal.config.write_text(terminal.config.read_text().replace("airlock.db", "other.db"))
+        assert (await terminal.run("pending", "--json", "--config", str(terminal.config))).json == []
+        for cwd in (terminal.folder, tmp_path):
+            rows = (await terminal.run("pending", "--json", cwd=cwd)).json
+            assert [row["id"] for row in rows] == [request.id]
+        assert (await terminal.run("approve", request.code)).code == 0
+        assert isinstance(await calls.verdict(), Proceed)
+
+
 async def test_a_config_that_was_removed_is_not_complained_about(terminal: Terminal, tmp_path: Path) -> None:
     async with parked(terminal.config) as calls:
         request = await calls.ask("demo/write_note", {"name": "plan"})
