@@ -55,9 +55,14 @@ def _fastmcp(programs: Path, files: Path) -> list[str]:
     return [str(programs / "fastmcp"), "run", str(config), "--no-banner"]
 
 
+def _bastiongate(programs: Path, files: Path) -> list[str]:
+    return [str(programs / "bastiongate"), "run", "--log", str(files / "calls.jsonl"), "--", *echo()]
+
+
 PEERS: Final = {
     "agentbelay": Peer(package="agentbelay==0.1.0", words=_belay),
     "airlock-agent": Peer(package="airlock-agent==0.5.0", words=_airlock_agent),
+    "bastiongate": Peer(package="bastiongateway==0.14.0", words=_bastiongate),
     "fastmcp": Peer(package="fastmcp>=4.1,<5", words=_fastmcp),
 }
 """Those that proxy stdio to stdio and start as published. airlock-agent 0.6.0 lacks a module."""
