@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airlock.apikeys import Scope
+from airlock.web.compat.firewall.nlp.judging import Judge
 from tests.support.firewalls import Firewall, open_firewall
 from tests.support.judges import Judges, Say, completion, judged, judges
 
@@ -337,6 +338,38 @@ def test_only_so_many_questions_are_under_way_at_once(wall: Firewall, server: Ju
         one.join(20)
     assert len(server.asked) == 6
     assert server.most_under_way == 2
+
+
+def test_an_agent_that_asks_a_model_without_end_keeps_no_other_waiting_for_more_than_its_turn(
+    wall: Firewall, server: Judges
+) -> None:
+    server.release.clear()
+
+    def slow(_: Any) -> Say:
+        server.release.wait(20)
+        return Say(judged())
+
+    server.answer = slow
+    made(wall, provider="patient", model=None, enabled=True)
+    asking = [("agent", f"flood {number}") for number in range(8)] + [("bound", "the other")]
+    threads = [
+        threading.Thread(target=wall.submit, kwargs={"params": {"text": text}, "by": by})
+        for by, text in asking
+    ]
+    for number, one in enumerate(threads, 1):
+        one.start()
+        wall.gateway.until(lambda number=number: len(server.asked) + waiting(wall) == number)
+    server.release.set()
+    for one in threads:
+        one.join(20)
+    order = ["the other" in json.dumps(one) for one in server.asked]
+    assert order.index(True) == 2, order
+
+
+def waiting(wall: Firewall) -> int:
+    """How many questions wait for their turn at a model."""
+    turns = wall.gateway.app.state.services.held[Judge]._endpoints["patient"]._turns
+    return sum(map(len, turns._waiting.values()))
 
 
 def test_neither_the_key_nor_the_text_is_logged(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from airlock.errors import UsageError
 from airlock.web.compat.firewall.rego.engine import MOST_WAITING, Engine, Judged, NoEngine, Text
-from airlock.web.compat.firewall.rego.turns import Turns
+from airlock.web.compat.firewall.turns import Turns
 
 T = TypeVar("T")
 

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING
 from airlock import __version__
 from airlock.config import JudgeConfig
 from airlock.web.compat.firewall.nlp.prompts import Answer, Malformed, Messages, answer, request, said
+from airlock.web.compat.firewall.turns import Full, Turns
 
 if TYPE_CHECKING:
     import httpx2
 
 LARGEST = 256 * 1024
+MOST_WAITING = 64
+"""So many questions of one agent wait; turns go round among the agents."""
+
 _FORMS = ((True, True), (True, False), (False, False))
 """With a schema and a temperature, then without what a server may not know."""
 
@@ -33,15 +37,18 @@ class Endpoint:
 
     def __init__(self, config: JudgeConfig) -> None:
         self.config = config
-        self._turn = asyncio.Semaphore(config.parallel)
+        self._turns = Turns(most=MOST_WAITING, at_once=config.parallel)
         self._form = 0
         self._client: httpx2.AsyncClient | None = None
 
-    async def ask(self, model: str, told: Messages) -> Answer:
-        """What a model says, in time; Unjudged otherwise."""
+    async def ask(self, model: str, told: Messages, who: str) -> Answer:
+        """What a model says to `who`, in time; Unjudged otherwise."""
+        seconds = self.config.timeout_ms / 1000
         try:
-            async with asyncio.timeout(self.config.timeout_ms / 1000), self._turn:
+            async with asyncio.timeout(seconds), self._turns.turn(who, seconds=seconds):
                 return answer(said(await self._completion(model, told)))
+        except Full:
+            raise Unjudged("too many questions wait for its model") from None
         except TimeoutError:
             raise Unjudged("its model did not answer in time") from None
         except Malformed as error:

@@ -10,9 +10,10 @@ import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from airlock.canonical import encode
 from airlock.config import JudgeConfig
@@ -30,20 +31,26 @@ MOST_REASONING = 500
 FAILURE_MS = 60_000
 """So long a model that failed is not asked the same again: who polls neither floods it nor waits anew."""
 
+Ask: TypeAlias = Callable[[], Awaitable["Answer | Unjudged"]]
+
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """A text, looked through: what was found in it, and what of it a model may see, or why none may."""
+    """A text, looked through: what was found in it, and what of it a model may see, or why none may.
+
+    `who` is the agent whose action it is; "" for people.
+    """
 
     findings: Findings
     covered: str | Unjudged
+    who: str = ""
 
     @classmethod
-    async def of(cls, plain: str, sendable: str) -> Content:
+    async def of(cls, plain: str, sendable: str, who: str = "") -> Content:
         """Looked through beside the event loop, which has others to serve."""
-        return await asyncio.to_thread(lambda: cls(findings=look(plain), covered=_covered(sendable)))
+        return await asyncio.to_thread(lambda: cls(findings=look(plain), covered=_covered(sendable), who=who))
 
 
 def _covered(text: str) -> str | Unjudged:
@@ -121,22 +128,23 @@ class Judge:
         key = hashlib.sha256(encode([endpoint.config.url, model, task, content.covered])).digest()
         known = self._recalled(key)
         if known is None:
-            known = await self._once(key, endpoint, model, messages(task, content.covered))
+            told = messages(task, content.covered)
+            known = await self._once(key, partial(_asked, endpoint, model, told, content.who))
         if isinstance(known, Unjudged):
             raise Unjudged(str(known))
         return known
 
-    async def _once(self, key: bytes, endpoint: Endpoint, model: str, told: Messages) -> Answer | Unjudged:
+    async def _once(self, key: bytes, ask: Ask) -> Answer | Unjudged:
         """One question for all who want to know the same; it is asked to its end, whoever stays for it."""
         asking = self._asking.get(key)
         if asking is None:
-            asking = asyncio.get_running_loop().create_task(self._learn(key, endpoint, model, told))
+            asking = asyncio.get_running_loop().create_task(self._learn(key, ask))
             self._asking[key] = asking
         return await asyncio.shield(asking)
 
-    async def _learn(self, key: bytes, endpoint: Endpoint, model: str, told: Messages) -> Answer | Unjudged:
+    async def _learn(self, key: bytes, ask: Ask) -> Answer | Unjudged:
         try:
-            known = await _asked(endpoint, model, told)
+            known = await ask()
             self._remember(key, known)
         finally:
             del self._asking[key]
@@ -154,10 +162,10 @@ class Judge:
             self._known.popitem(last=False)
 
 
-async def _asked(endpoint: Endpoint, model: str, told: Messages) -> Answer | Unjudged:
+async def _asked(endpoint: Endpoint, model: str, told: Messages, who: str) -> Answer | Unjudged:
     """What a model says, as it may be shown, or why it says nothing."""
     try:
-        said = await endpoint.ask(model, told)
+        said = await endpoint.ask(model, told, who)
     except Unjudged as error:
         return error
     return replace(said, reasoning=_repeatable(said.reasoning))

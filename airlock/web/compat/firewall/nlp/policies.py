@@ -70,7 +70,9 @@ async def _content(services: Services, action: Action, policies: list[Mapping[st
     looks = any(one["type"] == PII_DETECTION for one in policies)
     asks = any(judge.endpoint(one) is not None for one in policies)
     return await Content.of(
-        lines(_told(action, None)) if looks else "", await _sendable(services, action) if asks else ""
+        lines(_told(action, None)) if looks else "",
+        await _sendable(services, action) if asks else "",
+        action.agent,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from airlock.canonical import encode, parse
 from airlock.errors import AirlockError, UsageError, WireError
 from airlock.values import dataclass
-from airlock.web.compat.firewall.rego.turns import Full, Turns
+from airlock.web.compat.firewall.turns import Full, Turns
 
 log = logging.getLogger("airlock.rego")
 

@@ -1,4 +1,4 @@
-"""Whose turn it is, where one at a time is served: it goes round among those who wait."""
+"""Whose turn it is, where only so many at once are served: it goes round among those who wait."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Full(Exception):
 
 
 class Turns:
-    """A lock. However many turns one has asked for, another waits for one of them at most."""
+    """A semaphore. However many turns one has asked for, another waits for one of them at most."""
 
-    def __init__(self, *, most: int) -> None:
+    def __init__(self, *, most: int, at_once: int = 1) -> None:
         self._most = most
-        self._taken = False
+        self._free = at_once
         self._last = ""
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
@@ -32,8 +32,8 @@ class Turns:
             self._give()
 
     async def _take(self, who: str) -> None:
-        if not self._taken:
-            self._taken, self._last = True, who
+        if self._free:
+            self._free, self._last = self._free - 1, who
             return
         mine = self._waiting.setdefault(who, deque())
         if sum(not one.done() for one in mine) >= self._most:
@@ -60,4 +60,4 @@ class Turns:
                 if waits:
                     self._waiting[who] = waits
                 return
-        self._taken = False
+        self._free += 1
