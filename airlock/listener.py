@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
 import errno
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -71,6 +73,28 @@ class Corked:
         return getattr(self._transport, name)
 
 
+class Requests(httptools.HttpRequestParser):
+    """Reads a request that would rather speak something else as if it did not say so (RFC 9110, 7.8).
+
+    The parser would take what follows its head for that other protocol, and then, in the next piece, its body
+    for a request: whoever writes bodies could write requests.
+    """
+
+    def __init__(self, heads: Heads) -> None:
+        super().__init__(heads)
+        self._heads = heads
+        self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does: it closes by itself
+
+    def feed_data(self, data: bytes | bytearray | memoryview | array.array[int]) -> None:
+        while True:
+            try:
+                super().feed_data(data)
+            except httptools.HttpParserUpgrade as wish:
+                data = self._heads.plainly() + bytes(data)[wish.args[0] :]
+            else:
+                return
+
+
 class Heads(HttpToolsProtocol):
     """HTTP/1.1 as uvicorn speaks it, and an end for heads that are too long or do not get to a request."""
 
@@ -80,12 +104,16 @@ class Heads(HttpToolsProtocol):
     _fresh = False
     """True while the bytes that ended a head are read: nobody has begun to read its body yet."""
 
+    _wishes = False
+    """True while a head was read that asks for another protocol: it is read again without that."""
+
     _began = 0
     """Bytes that came of a head that is not whole yet; one that began beside another request counts as 1."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         read_less(transport)
         super().connection_made(cast(asyncio.Transport, Corked(transport, self.loop)))
+        self.parser = Requests(self)
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -115,11 +143,29 @@ class Heads(HttpToolsProtocol):
         # The parser keeps blanks behind a value, which are none of it (RFC 9110, 5.5).
         super().on_header(name, value.rstrip(b" \t"))
 
+    def plainly(self) -> bytes:
+        """The head that was read last, without the wish for another protocol; the last on its connection."""
+        start = b"%b %b HTTP/%b" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode(),
+        )
+        kept = [one for one in self.headers if one[0] not in {b"upgrade", b"connection"}]
+        lines = [start, *(b"%b: %b" % one for one in kept), b"connection: close", b"", b""]
+        return b"\r\n".join(lines)
+
     def on_headers_complete(self) -> None:
+        self._wishes = self.parser.should_upgrade()
+        if self._wishes:
+            if self.parser.get_method() == b"CONNECT":
+                raise ValueError("nothing is passed on here")  # the parser makes a 400 of it
+            return
         self._heading, self._began, self._fresh = False, 0, True
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        if self._wishes:
+            return
         self._heading = True
         super().on_message_complete()
         if self._fresh and not self.expect_100_continue:

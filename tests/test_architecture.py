@@ -31,7 +31,7 @@ LIBRARIES = {
     "mcp_types": {"proxy"},
     "httpx2": {"proxy", "web"},
     "phonenumbers": {"web"},
-    "httptools": {"proxy"},
+    "httptools": {"proxy", "listener"},
     "truststore": {"proxy"},
     "anyio": {"proxy", "web"},
     "starlette": {"web"},

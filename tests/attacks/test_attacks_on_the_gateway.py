@@ -17,7 +17,7 @@ from airlock.listener import Listener, bound
 from airlock.model import Principal
 from airlock.proxy.client import Seat
 from airlock.proxy.factory import make_upstream
-from airlock.proxy.front_io import ClientGone, read_body
+from airlock.proxy.front_io import WHOLE_BODY, ClientGone, read_body
 from airlock.proxy.front_modern import MAX_KIND, Modern
 from airlock.proxy.router import Router
 from airlock.proxy.session import Session
@@ -170,6 +170,54 @@ async def test_who_opens_connections_and_says_nothing_does_not_hold_them(
         release.set()  # an answer may take as long as it takes
         async with asyncio.timeout(20):
             assert (await waiting.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        writer.close()
+
+
+INNER = b"POST /inner HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("cut", [None, -1, 1, -len(INNER), 60], ids=str)
+@pytest.mark.parametrize("wish", [b"h2c", b"websocket", b"TLS/1.0, x"])
+@pytest.mark.parametrize(
+    "framed", [b"Content-Length: %d\r\n\r\n%b", b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b"]
+)
+async def test_a_body_is_no_request_where_another_protocol_is_wished_for(
+    framed: bytes, wish: bytes, cut: int | None
+) -> None:
+    taken: list[tuple[str, bytes]] = []
+
+    async def app(scope: Json, receive: Any, send: Any) -> None:
+        body = scope.get(WHOLE_BODY)
+        if body is None:
+            body = await read_body(scope, receive, 1_000)
+        taken.append((scope["path"], body))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    head = b"POST /outer HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: " + wish + b"\r\n"
+    sent = head + framed % (len(INNER), INNER) + (b"\r\n0\r\n\r\n" if b"%x" in framed else b"")
+    async with listening(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for piece in (sent[:cut], sent[cut:] if cut is not None else b""):
+            writer.write(piece)
+            await asyncio.sleep(0.01)  # so that it comes in pieces
+        async with asyncio.timeout(20):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        assert await closed(reader)
+        writer.close()
+    assert taken == [("/outer", INNER)]
+
+
+async def test_nothing_is_passed_on_for_a_client() -> None:
+    async def app(scope: Json, receive: Any, send: Any) -> None:
+        raise AssertionError(scope)
+
+    async with listening(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n" + INNER)
+        async with asyncio.timeout(20):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 400")
+            await reader.read()
         writer.close()
 
 
