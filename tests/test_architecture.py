@@ -33,7 +33,6 @@ LIBRARIES = {
     "phonenumbers": {"web"},
     "httptools": {"proxy", "listener"},
     "truststore": {"proxy"},
-    "anyio": {"proxy", "web"},
     "starlette": {"web"},
     "h11": {"fetching"},
     "uvloop": {"stdiocli"},
