@@ -86,11 +86,14 @@ class Requests(httptools.HttpRequestParser):
         self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does: it closes by itself
 
     def feed_data(self, data: bytes | bytearray | memoryview | array.array[int]) -> None:
+        reading = self
         while True:
             try:
-                super().feed_data(data)
+                httptools.HttpRequestParser.feed_data(reading, data)
             except httptools.HttpParserUpgrade as wish:
                 data = self._heads.plainly() + bytes(data)[wish.args[0] :]
+                # A new one: after such a head the old one may take the connection for closed.
+                self._heads.parser = reading = Requests(self._heads)
             else:
                 return
 
