@@ -35,7 +35,7 @@ LIBRARIES = {
     "truststore": {"proxy"},
     "starlette": {"web"},
     "h11": {"fetching"},
-    "uvloop": {"stdiocli"},
+    "uvloop": {"stdiocli", "cli"},
     "uvicorn": {"listener"},
     "cryptography": {"web", "signing"},
     "click": {"cli"},

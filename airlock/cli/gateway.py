@@ -21,10 +21,13 @@ from airlock.cli.render import put
 )
 def gateway(host: str | None, port: int | None) -> int:
     """MCP for many agents, the REST API, hooks and live events on one port, until SIGTERM or Ctrl-C."""
+    import uvloop
+
     from airlock.serving import serve_gateway
 
     tell = _tell if here().json else None
-    return asyncio.run(serve_gateway(here().config, host=host, port=port, tell=tell))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve_gateway(here().config, host=host, port=port, tell=tell))
 
 
 def _tell(url: str) -> None:
