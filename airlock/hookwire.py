@@ -7,7 +7,12 @@ as much as to start the interpreter: what it adds to `_socket`, which does the w
 from __future__ import annotations
 
 import _socket
+import _thread
 import time
+
+TYPE_CHECKING = False  # as type checkers know it: `typing` costs more to import than this file
+if TYPE_CHECKING:
+    Found = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
 
 MARGIN = 1.0
 """How long before the caller's own limit the request is given up, so that our no still reaches it."""
@@ -109,13 +114,8 @@ def head(host: str, port: int, target: str, token: str, length: int) -> bytes:
 
 def connected(host: str, port: int, secure: bool, deadline: float) -> _socket.socket:
     """A connection that gives up at the deadline, with TLS where the address says https."""
-    if secure:
-        return over_tls(host, port, deadline)
     problem = OSError("no address")
-    # As bytes: a text would bring in the codec for names that are not ASCII, and ours are.
-    for family, kind, protocol, _, address in _socket.getaddrinfo(
-        host.encode("ascii"), port, 0, _socket.SOCK_STREAM
-    ):
+    for family, kind, protocol, _, address in addresses(host, port, deadline):
         connection = _socket.socket(family, kind, protocol)
         try:
             connection.settimeout(min(CONNECT_SECONDS, left(deadline)))
@@ -124,16 +124,40 @@ def connected(host: str, port: int, secure: bool, deadline: float) -> _socket.so
             connection.close()
             problem = error
         else:
-            return connection
+            return over_tls(connection, host, deadline) if secure else connection
     raise problem
 
 
-def over_tls(host: str, port: int, deadline: float) -> _socket.socket:
-    """The same with TLS, by the libraries that know it."""
+def addresses(host: str, port: int, deadline: float) -> list[Found]:
+    """Where a host is. In a thread: a resolver that nobody answers waits longer than a client may."""
+    found: list[list[Found]] = []
+    problems: list[OSError] = []
+    told = _thread.allocate_lock()
+    told.acquire()
+
+    def look() -> None:
+        try:
+            # As bytes: a text would bring in the codec for names that are not ASCII, and ours are.
+            found.append(_socket.getaddrinfo(host.encode("ascii"), port, 0, _socket.SOCK_STREAM))
+        except OSError as error:
+            problems.append(error)
+        finally:
+            told.release()
+
+    _thread.start_new_thread(look, ())
+    if not told.acquire(timeout=left(deadline)):
+        raise TimeoutError
+    for problem in problems:
+        raise problem
+    return found[0]
+
+
+def over_tls(plain: _socket.socket, host: str, deadline: float) -> _socket.socket:
+    """The same connection with TLS, by the libraries that know it."""
     import socket
     import ssl
 
-    connection = socket.create_connection((host, port), timeout=min(CONNECT_SECONDS, left(deadline)))
+    connection = socket.socket(fileno=plain.detach())
     try:
         connection.settimeout(left(deadline))
         return ssl.create_default_context().wrap_socket(connection, server_hostname=host)

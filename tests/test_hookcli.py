@@ -169,6 +169,14 @@ def test_what_another_program_says_reaches_no_terminal_as_a_command() -> None:
     assert done.stderr.rstrip().endswith(b"the gateway answered 500: ?[2J?txet")
 
 
+def test_a_name_that_nobody_resolves_blocks_before_the_callers_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    monkeypatch.setattr("_socket.getaddrinfo", lambda *_: never.wait(BOUND))
+    with pytest.raises(hookwire.Unreachable, match="did not answer in time"):
+        hookwire.post("http://gateway.example", {}, "", b"", seconds=1.2, limit=100)
+    never.set()
+
+
 def test_an_answer_in_endless_small_pieces_is_read_or_blocks_in_time() -> None:
     head = b"HTTP/1.1 200 OK\r\nX-Airlock: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
     small = b"2\r\n{}\r\n" + b"1\r\n \r\n" * 2_000_000
