@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from functools import lru_cache
@@ -33,6 +34,8 @@ PRESSED_BYTES: Final = 1024 * 1024
 
 WHOLE_BODY: Final = "airlock.body"
 """Where a server puts a body that came together with its head: then nobody has to wait for it."""
+
+_NOT_WANTED: Final = re.compile(r";q=0(\.0*)?(;|$)")
 
 _ONCE: Final = "airlock.once"
 
@@ -89,7 +92,8 @@ def accepts(scope: Scope, *kinds: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _takes(sent: bytes, kinds: tuple[str, ...]) -> bool:
-    accepted = {one.partition(";")[0].strip() for one in sent.decode("latin-1").lower().split(",")}
+    named = [one.replace(" ", "") for one in sent.decode("latin-1").lower().split(",")]
+    accepted = {one.partition(";")[0].strip() for one in named if not _NOT_WANTED.search(one)}
     wanted = ({kind, kind.partition("/")[0] + "/*", "*/*"} for kind in kinds)
     return not sent or all(one & accepted for one in wanted)
 

@@ -47,6 +47,9 @@ TELL_SECONDS: Final = 10.0
 """How long the server may take to say that it has a notification: what is sent later waits for that."""
 
 
+MOST_OPEN: Final = 512
+"""Requests that are open at once; others wait for their turn, since each takes a connection."""
+
 MIRRORING: Final = ("airlock.proxy.http_frames",)
 LOGIN: Final = ("airlock.proxy.oauth",)
 
@@ -74,6 +77,7 @@ class HttpTransport:
         self._posts: dict[Id, tuple[asyncio.Task[None], bool]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._mirrors: dict[str, dict[tuple[str, ...], str]] = {}
+        self._room = asyncio.Semaphore(MOST_OPEN)
         self._flowing = asyncio.Event()
         self._flowing.set()
 
@@ -228,11 +232,12 @@ class HttpTransport:
 
     async def _request(self, ticket: Id, method: str, data: bytes, headers: dict[str, str]) -> None:
         try:
-            response = await self._client.send("POST", headers, data)
-            try:
-                await self._answer(ticket, method, response)
-            finally:
-                response.release()
+            async with self._room:
+                response = await self._client.send("POST", headers, data)
+                try:
+                    await self._answer(ticket, method, response)
+                finally:
+                    response.release()
         except Unreachable as error:
             self._lose(str(error))
         except TooLong as error:

@@ -124,6 +124,8 @@ async def test_hosts_and_origins_are_checked_on_every_address(tmp_path: Path) ->
         ({"Content-Type": None}, "POST", 415),
         ({"Accept": "application/json"}, "POST", 406),
         ({"Accept": "text/html"}, "POST", 406),
+        ({"Accept": "application/json; q=0, text/event-stream"}, "POST", 406),
+        ({"Accept": "application/json;q=0.5, text/event-stream;Q=1"}, "POST", 200),
         ({"Accept": "*/*"}, "POST", 200),
         ({"Content-Type": "application/json; charset=utf-8"}, "POST", 200),
         ({}, "PUT", 405),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import gzip
 import ipaddress
 import json
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -398,6 +400,37 @@ async def test_an_answer_that_bears_another_id_is_not_taken(kind: str, id_: str)
         reply = await request(upstream, "tools/call", {"name": "x"})
         assert "bears the id of another request" in reply["error"]["message"]
         assert upstream.state.phase == "ready"
+
+
+async def test_so_many_requests_are_open_at_once_and_the_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream_http, "MOST_OPEN", 5)
+    taken: set[int] = set()
+    most = 0
+    full = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal most
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = re.search(rb"(?i)content-length: (\d+)", head)
+                frame = json.loads(await reader.readexactly(int(length[1])) if length else b"{}")
+                if frame.get("method") == "tools/call":
+                    taken.add(frame["id"])
+                    most = max(most, len(taken))
+                    if most == 5:
+                        full.set()
+                    await full.wait()
+                    await asyncio.sleep(0.01)  # so that more would come if they could
+                    taken.remove(frame["id"])
+                writer.write(greeted(head, frame))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with running(provider(server.sockets[0].getsockname()[1])) as (upstream, _listener):
+        replies = await asyncio.gather(*(request(upstream, "tools/call", {"name": "x"}) for _ in range(40)))
+        assert all("result" in one for one in replies)
+    server.close()
+    assert most == 5
 
 
 async def test_a_server_that_never_takes_a_notification_keeps_no_later_call_waiting(
