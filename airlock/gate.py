@@ -334,12 +334,8 @@ class Gate(Counter):
         except AirlockError as problem:
             log.warning("`%s` could not be recorded: %s", kind, problem)
 
-    def complete_now(self, proceed: Proceed, outcome: Outcome, *, error: str = "") -> bool:
-        """`complete` without waiting; False when `complete` has to."""
-        return self.complete_all_now([(proceed, outcome, error)])
-
     def complete_all_now(self, ended: Sequence[tuple[Proceed, Outcome, str]]) -> bool:
-        """`complete_now` for several calls, in one transaction."""
+        """`complete` for several calls in one transaction, without waiting; False when `complete` has to."""
         drafts = [self._scribe.completed(*one) for one in ended]
         try:
             return self._store.record_all_now(drafts, self._store.controls_now().revision)

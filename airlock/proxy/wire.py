@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from airlock.canonical import encode, parse
 from airlock.errors import WireError
 from airlock.model import JsonObject
 
 Id: TypeAlias = str | int
-Kind: TypeAlias = Literal["request", "notification", "response"]
 
 LINE_LIMIT: Final = 64 * 1024 * 1024
 """The longest line that is read, in bytes, unless the caller says otherwise."""
@@ -146,13 +145,6 @@ def _glimpse(line: bytes) -> tuple[Id | None, bool]:
 
 class _Pairs(list[Any]):
     """The members of one object in their order, duplicates included."""
-
-
-def kind_of(frame: JsonObject) -> Kind:
-    """What a decoded frame is."""
-    if "method" in frame:
-        return "request" if "id" in frame else "notification"
-    return "response"
 
 
 def encode_line(frame: JsonObject) -> bytes:
