@@ -9,7 +9,7 @@ import socket
 from airlock.config import ProviderConfig
 from airlock.errors import why
 
-_CALL_FAILED = re.compile(r"\[Errno (\d+)\] Connect call failed")
+_CALL_FAILED = re.compile(r"\[Errno (\d+)\] Connect(ion refused| call failed)")
 
 
 def cure(provider: ProviderConfig, status: int, *, asks_for_login: bool) -> str:
@@ -31,6 +31,6 @@ def said(error: BaseException) -> str:
     if isinstance(error, socket.gaierror):
         return why(error)
     text = str(error) or type(error).__name__
-    # asyncio says the address again, once for each that a name stands for.
+    # asyncio says the address again, once for each that a name stands for; uvloop puts its number in front.
     found = _CALL_FAILED.search(text)
     return os.strerror(int(found[1])).lower() if found else text

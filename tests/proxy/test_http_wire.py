@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from airlock.proxy.event_stream import EventReader, TooLong
 from airlock.proxy.http_client import HttpClient, Unreachable, own_headers
 from airlock.proxy.http_place import place_of, proxy_for
 from airlock.proxy.http_wire import HEAD_LIMIT, HIGH_WATER, Answer, Broken
+from airlock.proxy.http_words import said
 
 pytestmark = pytest.mark.anyio
 
@@ -243,3 +245,16 @@ def test_the_environment_names_a_proxy_or_none(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy.example:3128")
     with pytest.raises(UpstreamError):
         proxy_for(place)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 1)"),
+        OSError(f"Multiple exceptions: [Errno {errno.ECONNREFUSED}] Connect call failed ('::1', 1, 0, 0)"),
+    ],
+    ids=["uvloop", "asyncio", "asyncio, for two addresses"],
+)
+def test_whichever_loop_says_so_a_refused_connection_is_called_that(error: OSError) -> None:
+    assert said(error) == "connection refused"
