@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from airlock.apikeys import ApiKey
 
 EVENT = "seq, id, kind, at, call_id, request_id, agent, tool, prev, hash, body"
-WRITTEN = f"seq, {', '.join(Draft._fields)}, prev, hash"
-"""EVENT in the order of a draft, so that its row is put together in one step."""
+WRITTEN = f"seq, {', '.join(Draft._fields)}, hash"
+"""What is bound for an event beside `prev`, in a draft's order, so that it is put together in one step."""
 
 REQUEST = (
     "id, code, fingerprint, scope, status, version, agent, identity, kind, tool, arguments, parts, origin, "
@@ -33,13 +33,6 @@ Row = Sequence[Any]
 
 def _json(value: Any) -> str:
     return encode(value).decode()
-
-
-def event_row(seq: int, draft: Draft, body: str, prev: bytes, digest: bytes) -> Row:
-    """The columns of WRITTEN for a draft at its place."""
-    if draft.body is not body:
-        draft = draft._replace(body=body)
-    return (seq, *draft, prev, digest)
 
 
 def event_of(row: Row) -> AuditEvent:

@@ -16,7 +16,7 @@ from airlock.model import (
     Vote,
     Waiter,
 )
-from airlock.ports import AuditFilter, Change, Store
+from airlock.ports import AuditFilter, Change, Draft, Store
 from store.contract import Opened
 from store.values import START, Clock, count_events, draft, grant, new_id, opening, question, told
 
@@ -36,6 +36,33 @@ class HistoryContract(Opened):
         assert [event.id for event in events] == [one.id for one in drafts]
         assert [event.seq for event in events] == [1, 2, 3, 4, 5, 6]
         assert all(later.prev == earlier.hash for earlier, later in itertools.pairwise(events))
+
+    async def test_however_many_are_recorded_at_once_they_stand_in_their_order_behind_the_rest(
+        self, store: Store
+    ) -> None:
+        drafts: list[Draft] = []
+        for count in (1, 2, 3, 4, 5, 16, 17, 21, 64, 75):
+            together = [draft(agent=f"{count}-{number}", body={"n": number}) for number in range(count)]
+            assert store.record_all_now(together, 0)
+            drafts += together
+        events = await store.events()
+        told = [(event.id, event.agent, event.body) for event in events]
+        assert told == [(one.id, one.agent, f'{{"n":{one.body["n"]}}}') for one in drafts]  # type: ignore[index]
+        assert [event.seq for event in events] == list(range(1, len(drafts) + 1))
+        assert all(later.prev == earlier.hash for earlier, later in itertools.pairwise(events))
+        assert (await store.verify()).sound
+
+    async def test_of_many_recorded_at_once_one_that_cannot_be_written_keeps_out_all(
+        self, store: Store
+    ) -> None:
+        for place in (0, 16, 39):
+            drafts = [draft() for _ in range(40)]
+            drafts[place] = draft(agent="\ud800")
+            with pytest.raises(AirlockError):
+                store.record_all_now(drafts, 0)
+        assert await store.events() == []
+        assert store.record_all_now([draft() for _ in range(40)], 0)
+        assert (await store.verify()).sound
 
     async def test_an_event_keeps_every_field(self, store: Store) -> None:
         one = draft(

@@ -49,7 +49,8 @@ def started(path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def said(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+    """Its whole lines: what `readline` had read ahead of a killed process is lost, and cuts one in two."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
 
 
 async def check_sound(store: SQLiteStore) -> None:
