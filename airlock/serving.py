@@ -132,7 +132,7 @@ async def serve_gateway(
     host = host or config.server.host
     _check_exposure(config, host)
     _warn(config)
-    from airlock.listener import address, bound
+    from airlock.listener.sockets import address, bound
 
     listeners: list[OnPolicy] = []
     with contextlib.closing(bound(host, config.server.port if port is None else port)) as listening:
@@ -151,7 +151,7 @@ async def _listen(
     listeners: list[OnPolicy],
     tell: Callable[[str], None] | None,
 ) -> int:
-    from airlock.listener import Listener
+    from airlock.listener.server import Listener
     from airlock.proxy.factory import make_upstream
     from airlock.proxy.front import McpApp
     from airlock.web.app import build_app

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from airlock.config import ProviderConfig
@@ -93,6 +93,11 @@ class Catalog:
         self._refresh()
         table = self._tools or self._tool_table
         return table.targets.get(wire)
+
+    def input_schema(self, wire: object) -> Any:
+        """The input schema of that tool, None when there is none."""
+        target = self.tool(wire) if isinstance(wire, str) else None
+        return None if target is None or target.item is None else target.item.get("inputSchema")
 
     def prompt(self, wire: str) -> Target | None:
         """The prompt that this wire name stands for, hidden ones included; None when there is none."""

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Final
 from airlock.canonical import parse_sent
 from airlock.errors import WireError
 from airlock.model import JsonObject, Principal
+from airlock.ports_http import Post, Receive, Reply, Scope, Send
 from airlock.proxy import eras
 from airlock.proxy.client import Seat
 from airlock.proxy.described import Descriptions
 from airlock.proxy.docket import Docket
 from airlock.proxy.front_io import (
+    Awaited,
     BodyTooLarge,
     ClientGone,
-    Receive,
-    Scope,
-    Send,
     accepts,
     answer,
     header,
     read_body,
+    refuse,
 )
 from airlock.proxy.front_legacy import Legacy, LegacySession
 from airlock.proxy.front_modern import Modern, unsupported
@@ -35,11 +35,13 @@ from airlock.proxy.router import MakeUpstream, Router
 from airlock.proxy.session import Session
 from airlock.proxy.taskbook import TaskBook
 from airlock.proxy.wire import INVALID_REQUEST, decode, error_frame
+from airlock.values import dataclass
 
 if TYPE_CHECKING:
     from airlock.gate import Gate
 
 BODY_LIMIT: Final = 16 * 1024 * 1024
+_HEADERS: Final = "mcp"
 NOT_FOUND: Final = "session not found: send `initialize` again"
 
 log = logging.getLogger(__name__)
@@ -98,73 +100,85 @@ class McpApp:
                 await self._old_stream(scope, receive, send, principal)
             elif last == "messages":
                 await self._old_message(scope, receive, send, principal)
+            elif scope["method"] == "POST":
+                await self._post(scope, receive, send)
             else:
-                await self._streamable(scope, receive, send, principal)
+                await self._get_or_delete(scope, receive, send, principal)
         except ClientGone:
             return
         except BodyTooLarge:
-            text = f"the message is longer than {self._limit} bytes"
-            await answer(send, 413, error_frame(None, INVALID_REQUEST, text))
+            await answer(send, *self._too_large())
         except WireError as error:
             await answer(send, 400, error_frame(None, error.code, str(error)))
 
     # -- Streamable HTTP -----------------------------------------------------------------------------
 
-    async def _streamable(self, scope: Scope, receive: Receive, send: Send, principal: Principal) -> None:
-        version = header(scope, b"mcp-protocol-version")
-        modern = version is not None and version not in eras.LEGACY_VERSIONS
-        method = scope["method"]
-        if method == "POST":
-            await self._post(scope, receive, send, principal, modern=modern)
-        elif modern or method not in {"GET", "DELETE"}:
-            await answer(send, 405, None, [(b"allow", b"POST" if modern else b"GET, POST, DELETE")])
+    def take(self, post: Post) -> bool:
+        """Answer a message of Streamable HTTP that came whole."""
+        headers: _Headers = post.kept.get(_HEADERS) or post.kept.setdefault(_HEADERS, _headers(post.scope))
+        if headers.problem is not None:
+            refuse(post, *headers.problem)
+        elif len(post.body) > self._limit:
+            refuse(post, *self._too_large())
         else:
-            session = self._legacy.find(header(scope, b"mcp-session-id"), principal)
-            if session is None:
-                await _no_session(scope, send, None)
-            elif method == "GET":
-                await self._listen(scope, receive, send, session)
-            else:
-                await self._legacy.end(session)
-                await answer(send, 204)
+            self._read(post, post.scope, headers, post.body)
+        return True
 
-    async def _post(
-        self, scope: Scope, receive: Receive, send: Send, principal: Principal, *, modern: bool
-    ) -> None:
-        kind = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            text = "`Content-Type` must be `application/json`"
-            await answer(send, 415, error_frame(None, INVALID_REQUEST, text))
-            return
-        if not accepts(scope, "application/json", "text/event-stream"):
-            text = "`Accept` must list `application/json` and `text/event-stream`"
-            await answer(send, 406, error_frame(None, INVALID_REQUEST, text))
-            return
-        frame = decode(await read_body(scope, receive, self._limit), parse_sent)
-        stranger = None if eras.is_modern(frame.get("params")) else unsupported(scope, frame)
-        if stranger is not None:
-            await answer(send, 400, stranger)
-        elif modern or ("method" in frame and eras.is_modern(frame.get("params"))):
-            await self._modern.post(scope, receive, send, frame, principal)
+    def _too_large(self) -> tuple[int, JsonObject]:
+        return 413, error_frame(None, INVALID_REQUEST, f"the message is longer than {self._limit} bytes")
+
+    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reply, headers = Awaited(), _headers(scope)
+        if headers.problem is not None:
+            refuse(reply, *headers.problem)
         else:
-            await self._legacy_post(scope, receive, send, frame, principal)
+            self._read(reply, scope, headers, await read_body(scope, receive, self._limit))
+        await reply.given(scope, receive, send)
 
-    async def _legacy_post(
-        self, scope: Scope, receive: Receive, send: Send, frame: JsonObject, principal: Principal
-    ) -> None:
-        named = header(scope, b"mcp-session-id")
+    def _read(self, reply: Reply, scope: Scope, headers: _Headers, body: bytes) -> None:
+        """Find out what a message says and in which era, and pass it on."""
+        try:
+            frame = decode(body, parse_sent)
+        except WireError as error:
+            refuse(reply, 400, error_frame(None, error.code, str(error)))
+            return
+        inside = eras.is_modern(frame.get("params"))
+        if headers.strange and not inside:
+            refuse(reply, 400, unsupported(headers.version, frame))
+        elif headers.modern or ("method" in frame and inside):
+            self._modern.post(reply, scope, frame, scope["airlock.principal"])
+        else:
+            self._legacy_post(reply, headers, frame, scope["airlock.principal"])
+
+    def _legacy_post(self, reply: Reply, headers: _Headers, frame: JsonObject, principal: Principal) -> None:
+        named = headers.session
         if frame.get("method") == "initialize" and "id" in frame and named is None:
             session = self._legacy.begin(principal)
             if session is None:
                 text = "too many sessions are open: try again later"
-                await answer(send, 503, error_frame(frame["id"], INVALID_REQUEST, text))
+                refuse(reply, 503, error_frame(frame["id"], INVALID_REQUEST, text))
                 return
         else:
             session = self._legacy.find(named, principal)
         if session is None:
-            await _no_session(scope, send, frame.get("id") if "method" in frame else None)
+            refuse(reply, *_no_session(named, frame.get("id") if "method" in frame else None))
             return
-        await session.post(receive, send, frame, header(scope, b"mcp-protocol-version"))
+        session.post(reply, frame, headers.version)
+
+    async def _get_or_delete(self, scope: Scope, receive: Receive, send: Send, principal: Principal) -> None:
+        method, headers = scope["method"], _headers(scope)
+        modern = headers.modern
+        if modern or method not in {"GET", "DELETE"}:
+            await answer(send, 405, None, [(b"allow", b"POST" if modern else b"GET, POST, DELETE")])
+            return
+        session = self._legacy.find(headers.session, principal)
+        if session is None:
+            await answer(send, *_no_session(headers.session, None))
+        elif method == "GET":
+            await self._listen(scope, receive, send, session)
+        else:
+            await self._legacy.end(session)
+            await answer(send, 204)
 
     async def _listen(self, scope: Scope, receive: Receive, send: Send, session: LegacySession) -> None:
         if not accepts(scope, "text/event-stream"):
@@ -207,8 +221,45 @@ class McpApp:
         await answer(send, 202)
 
 
-async def _no_session(scope: Scope, send: Send, request_id: str | int | None) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Headers:
+    """What the headers of a request say; `problem` is why they fit no message: a status and an error."""
+
+    version: str | None
+    session: str | None
+    problem: tuple[int, JsonObject] | None
+
+    @property
+    def modern(self) -> bool:
+        """True when they name a version that is none of the legacy era."""
+        return self.version is not None and self.version not in eras.LEGACY_VERSIONS
+
+    @property
+    def strange(self) -> bool:
+        """True when they name a version of neither era."""
+        return self.modern and self.version not in eras.MODERN_VERSIONS
+
+
+def _headers(scope: Scope) -> _Headers:
+    return _Headers(
+        version=header(scope, b"mcp-protocol-version"),
+        session=header(scope, b"mcp-session-id"),
+        problem=_problem(scope),
+    )
+
+
+def _problem(scope: Scope) -> tuple[int, JsonObject] | None:
+    kind = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        return 415, error_frame(None, INVALID_REQUEST, "`Content-Type` must be `application/json`")
+    if not accepts(scope, "application/json", "text/event-stream"):
+        text = "`Accept` must list `application/json` and `text/event-stream`"
+        return 406, error_frame(None, INVALID_REQUEST, text)
+    return None
+
+
+def _no_session(named: str | None, request_id: str | int | None) -> tuple[int, JsonObject]:
     # Without an id the request is wrong; with one that is not (or not yours) the session is gone.
-    absent = header(scope, b"mcp-session-id") is None
+    absent = named is None
     text = "`Mcp-Session-Id` is missing: send `initialize` first" if absent else NOT_FOUND
-    await answer(send, 400 if absent else 404, error_frame(request_id, INVALID_REQUEST, text))
+    return (400 if absent else 404), error_frame(request_id, INVALID_REQUEST, text)

@@ -39,6 +39,11 @@ class Channel:
         self._owner = owner
         self._count = 0
 
+    @property
+    def attended(self) -> bool:
+        """True while the connection that wants it is there."""
+        return self.outbox is not None or (self.prompt is not None and self.prompt.open)
+
     def priming(self) -> bytes:
         """What stands first on the stream: an id to come back with, for clients that know how."""
         if not self.resumable:
@@ -114,9 +119,9 @@ class Channels:
     def busy(self) -> bool:
         """True while a response is being written."""
         listening = self.listening
-        if listening is not None and listening.outbox is not None:
+        if listening is not None and listening.attended:
             return True
-        return any(one.outbox is not None for one in self._open.values())
+        return any(one.attended for one in self._open.values())
 
     def open(self, request: JsonObject, *, resumable: bool) -> Channel:
         """A stream for a request."""
@@ -130,7 +135,7 @@ class Channels:
         for number, one in list(self._open.items()):
             if len(self._open) <= MAX_CHANNELS:
                 break
-            if one.ended and one.outbox is None:
+            if one.ended and not one.attended:
                 self._drop(number)
 
     def listen(self, *, resumable: bool) -> Channel:
@@ -152,7 +157,7 @@ class Channels:
     def newest(self) -> Channel | None:
         """The newest request that is open and whose client is there, else the newest that is open."""
         waiting = [one for one in reversed(self._open.values()) if not one.ended]
-        return next((one for one in waiting if one.outbox is not None), waiting[0] if waiting else None)
+        return next((one for one in waiting if one.attended), waiting[0] if waiting else None)
 
     def of(self, request_id: str | int) -> Channel | None:
         """The stream of an open request."""

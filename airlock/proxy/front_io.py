@@ -7,19 +7,15 @@ import contextlib
 import logging
 import re
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from airlock.canonical import encode
 from airlock.errors import WireError
 from airlock.model import JsonObject
+from airlock.ports_http import App, Headers, Receive, Reply, Scope, Send
 from airlock.proxy.wire import INTERNAL_ERROR, error_frame
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 QUIET_SECONDS: Final = 15.0
 """How long a stream is silent before a comment says that it lives."""
@@ -31,9 +27,6 @@ MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
 PRESSED: Final = 1_000
 PRESSED_BYTES: Final = 1024 * 1024
 """From here on whoever writes is asked to wait."""
-
-WHOLE_BODY: Final = "airlock.body"
-"""Where a server puts a body that came together with its head: then nobody has to wait for it."""
 
 _NOT_WANTED: Final = re.compile(r";q=0(\.0*)?(;|$)")
 
@@ -100,9 +93,6 @@ def _takes(sent: bytes, kinds: tuple[str, ...]) -> bool:
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body; BodyTooLarge once it passes the limit, ClientGone when it breaks off or trickles."""
-    whole: bytes | None = scope.get(WHOLE_BODY)
-    if whole is not None and len(whole) <= limit:
-        return whole
     announced = header(scope, b"content-length") or "0"
     if announced.isdigit() and int(announced[:20]) > limit:
         raise BodyTooLarge
@@ -141,31 +131,68 @@ async def answer_written(send: Send, status: int, content: bytes, headers: Heade
     await send({"type": "http.response.body", "body": content})
 
 
-class Prompt:
-    """Whether an answer came soon and before anything else: then it needs no stream, and no task to watch."""
+def refuse(reply: Reply, status: int, problem: JsonObject) -> None:
+    """Answer with an error."""
+    reply.answer(status, encode(problem))
+
+
+class Awaited:
+    """A `Reply` for a request that an ASGI server handed over: its task waits here for what to do."""
 
     def __init__(self) -> None:
-        self._said: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._app: asyncio.Future[App] = asyncio.get_running_loop().create_future()
+
+    def answer(self, status: int, content: bytes = b"", headers: Headers = ()) -> None:
+        """Send a whole answer."""
+
+        async def answering(_: Scope, __: Receive, send: Send) -> None:
+            await answer_written(send, status, content, headers)
+
+        self.carry(answering)
+
+    def carry(self, app: App) -> None:
+        """Let this app answer."""
+        if not self._app.done():  # else whoever asked has been cancelled
+            self._app.set_result(app)
+
+    async def given(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wait for the answer, and send it."""
+        app = await self._app
+        await app(scope, receive, send)
+
+
+class Prompt:
+    """Whether an answer came soon and before anything else: then it needs no stream, and no task to watch.
+
+    `said` is called once: with that answer, or with None when a stream is needed after all.
+    """
+
+    def __init__(self, said: Callable[[bytes | None], None]) -> None:
+        self._said: Callable[[bytes | None], None] | None = said
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def open(self) -> bool:
         """True while an answer may still go out whole."""
-        return not self._said.done()
+        return self._said is not None
 
     def say(self, answer: bytes | None) -> None:
         """This is the answer; None when a stream is needed after all."""
-        if not self._said.done():
-            self._said.set_result(answer)
+        said, self._said = self._said, None
+        if self._timer is not None:
+            self._timer.cancel()
+        if said is not None:
+            said(answer)
 
-    async def heard(self, seconds: float = SOON_SECONDS) -> bytes | None:
-        """The answer; None when it did not come soon, or something came before it."""
-        if not self._said.done():
-            timer = asyncio.get_running_loop().call_later(seconds, self.say, None)
-            try:
-                return await self._said
-            finally:
-                timer.cancel()
-        return self._said.result()
+    def drop(self) -> None:
+        """Nobody is to be told any more."""
+        self._said = None
+        self.say(None)
+
+    def wait(self, seconds: float = SOON_SECONDS) -> None:
+        """An answer has so long from now on."""
+        if self._said is not None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.say, None)
 
 
 class Outbox:

@@ -11,18 +11,17 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from airlock.model import JsonObject, Principal
+from airlock.ports_http import Receive, Reply, Send
 from airlock.proxy.front_channels import Channel, Channels
 from airlock.proxy.front_io import (
     OPENING,
     Outbox,
     Prompt,
-    Receive,
-    Send,
     answer,
-    answer_written,
     event,
     stream,
     until_gone,
@@ -88,25 +87,32 @@ class LegacySession:
 
     # -- POST ----------------------------------------------------------------------------------------
 
-    async def post(self, receive: Receive, send: Send, frame: JsonObject, version: str | None) -> None:
+    def post(self, reply: Reply, frame: JsonObject, version: str | None) -> None:
         """Answer one message of the client, whose headers name this protocol version."""
         self.touched = time.monotonic()
         if "method" not in frame or "id" not in frame:
             self.session.receive(frame)
-            await answer(send, 202)
+            reply.answer(202)
             return
         channel = self._channels.open(frame, resumable=version is not None and version >= RESUMABLE)
-        outbox = channel.attach(Outbox(self._press))
-        opening, channel.prompt = channel.priming(), Prompt()
-        self.session.receive(frame, channel.give)
-        answered = await channel.prompt.heard()
+        prompt = channel.prompt = Prompt(partial(self._prompted, channel, reply))
+        try:
+            self.session.receive(frame, channel.give)
+        except BaseException:
+            prompt.drop()
+            self._channels.forget(channel)
+            raise
+        prompt.wait()
+
+    def _prompted(self, channel: Channel, reply: Reply, answered: bytes | None) -> None:
         if answered is None:
-            await self._carry(receive, send, channel, outbox, opening)
+            outbox = channel.attach(Outbox(self._press))
+            opening = channel.priming()
+            reply.carry(lambda _, receive, send: self._carry(receive, send, channel, outbox, opening))
         else:
-            channel.detach(outbox)
             self._channels.forget(channel)
             self.touched = time.monotonic()
-            await answer_written(send, 200, answered, ((SESSION_HEADER, self.id.encode()),))
+            reply.answer(200, answered, ((SESSION_HEADER, self.id.encode()),))
 
     async def _carry(
         self, receive: Receive, send: Send, channel: Channel, outbox: Outbox, opening: bytes
@@ -135,9 +141,10 @@ class LegacySession:
     def _pause(self, request_id: str | int) -> None:
         """The upstream let go of the connection of a call: so do we, if the client can come back for it."""
         channel = self._channels.of(request_id)
-        if channel is not None and channel.resumable and channel.outbox is not None:
+        if channel is not None and channel.resumable:
             channel.begin()
-            channel.outbox.end()
+            if channel.outbox is not None:
+                channel.outbox.end()
 
     # -- GET -----------------------------------------------------------------------------------------
 
@@ -163,6 +170,7 @@ class LegacySession:
             await answer(send, 404, problem)
             return
         channel, missed = found
+        channel.begin()  # whoever still waits for a whole answer gets a stream, which ends here
         outbox = channel.attach(Outbox(self._press if channel.request is not None else None))
         for data in missed:
             outbox.put(data)
@@ -223,7 +231,9 @@ class Legacy:
     def find(self, session_id: str | None, principal: Principal) -> LegacySession | None:
         """The session of this id, if it is this principal's."""
         found = self._open.get(session_id or "")
-        return found if found is not None and found.principal == principal else None
+        if found is None or not (found.principal is principal or found.principal == principal):
+            return None
+        return found
 
     def begin(self, principal: Principal) -> LegacySession | None:
         """A new session; None when there are too many that are in use."""

@@ -11,24 +11,24 @@ import asyncio
 import contextlib
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field
+from functools import partial
 from typing import Final
 
 from airlock.canonical import encode
 from airlock.model import JsonObject, Principal
+from airlock.ports_http import Receive, Reply, Scope, Send
 from airlock.proxy import eras, mirrors
 from airlock.proxy.front_io import (
     OPENING,
+    Awaited,
     Outbox,
     Prompt,
-    Receive,
-    Scope,
-    Send,
-    answer,
     answer_written,
     event,
     header,
+    refuse,
     stream,
     until_gone,
     written,
@@ -105,40 +105,37 @@ class Modern:
         """Everyone to be told when the policy changes."""
         return [house.session for house in self._houses.values()]
 
-    async def post(
-        self, scope: Scope, receive: Receive, send: Send, frame: JsonObject, principal: Principal
-    ) -> None:
+    def post(self, reply: Reply, scope: Scope, frame: JsonObject, principal: Principal) -> None:
         """One exchange."""
         if self._closed:
             text = "the gateway is ending: try again in a moment"
-            await answer(send, 503, error_frame(frame.get("id"), INTERNAL_ERROR, text))
-            return
-        if "method" not in frame:
-            await answer(send, 400, error_frame(None, INVALID_REQUEST, "modern clients send no responses"))
-            return
-        if "id" not in frame:
-            await answer(send, 202)
-            return
-        problem = _problem(scope, frame)
-        if problem is not None:
-            await answer(send, _status(problem), problem)
-            return
+            refuse(reply, 503, error_frame(frame.get("id"), INTERNAL_ERROR, text))
+        elif "method" not in frame:
+            refuse(reply, 400, error_frame(None, INVALID_REQUEST, "modern clients send no responses"))
+        elif "id" not in frame:
+            reply.answer(202)
+        elif (problem := _problem(scope, frame)) is not None:
+            refuse(reply, _status(problem), problem)
+        else:
+            self._enter(reply, scope, frame, principal)
+
+    def _enter(self, reply: Reply, scope: Scope, frame: JsonObject, principal: Principal) -> None:
         key = encode(_kind(frame, principal))
         house = self._house(key, principal) if len(key) <= MAX_KIND else None
         if house is None:
             text = "a client of another kind is one too many: say the same of yourself, or try again later"
-            await answer(send, 503, error_frame(frame["id"], INVALID_REQUEST, text))
+            refuse(reply, 503, error_frame(frame["id"], INVALID_REQUEST, text))
             return
         house.open += 1
-        try:
-            problem = await _param_problem(house, scope, frame)
-            if problem is not None:
-                await answer(send, _status(problem), problem)
-                return
-            await _exchange(house, receive, send, frame)
-        finally:
-            house.open -= 1
-            self._schedule(key, house)
+        exchange = _Exchange(house, frame, partial(self._left, key, house))
+        if frame["method"] != "tools/call" or house.session.knows(frame["params"]):
+            exchange.begin(reply, scope["headers"])
+        else:
+            reply.carry(exchange.begin_later)
+
+    def _left(self, key: bytes, house: House) -> None:
+        house.open -= 1
+        self._schedule(key, house)
 
     def _house(self, key: bytes, principal: Principal) -> House | None:
         """The house of this kind of client; None when there are too many that are in use."""
@@ -206,63 +203,98 @@ async def _close(house: House) -> None:
     await house.router.close()
 
 
-async def _param_problem(house: House, scope: Scope, frame: JsonObject) -> JsonObject | None:
-    """The error for `Mcp-Param-*` headers that differ from the arguments; None when they fit."""
-    if frame["method"] != "tools/call":
-        return None
-    params = frame["params"]
-    schema = await house.session.schema_of(params)
-    wrong = mirrors.problem(schema, params.get("arguments"), scope["headers"])
-    return mismatch(frame, wrong) if wrong else None
+class _Exchange:
+    """One request of a modern client: plain JSON when the answer comes first and soon, else a stream."""
 
-
-async def _exchange(house: House, receive: Receive, send: Send, frame: JsonObject) -> None:
-    own, theirs = next(house.ids), frame["id"]
-    reply = _Reply()
-
-    def give(found: JsonObject) -> None:
-        reply.take(_restored(found, own, theirs))
-
-    house.session.receive({**frame, "id": own}, give)
-    answered = await reply.prompt.heard()
-    if answered is not None:
-        await answer_written(send, reply.status, answered)
-    elif not await until_gone(receive, reply.write(send)):
-        house.session.hung_up(own)
-
-
-class _Reply:
-    """What goes back for one request: plain JSON when the answer comes first and soon, else a stream."""
-
-    def __init__(self) -> None:
-        self.prompt = Prompt()
-        self.status = 0
+    def __init__(self, house: House, frame: JsonObject, over: Callable[[], None]) -> None:
+        self._house = house
+        self._frame = frame
+        self._over = over
+        self._own = next(house.ids)
+        self._status = 0
         self._outbox = Outbox()
-        self._began = False
+        self._began = self._ended = False
+
+    def begin(self, reply: Reply, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Ask the session, and answer with what it says."""
+        self._reply = reply
+        self._prompt = Prompt(self._prompted)
+        try:
+            problem = self._problem(headers)
+            if problem is not None:
+                self.take(problem)
+            else:
+                self._house.session.receive({**self._frame, "id": self._own}, self._restore)
+        except BaseException:
+            self._prompt.drop()
+            self._end()
+            raise
+        self._prompt.wait()
+
+    async def begin_later(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The same once upstreams that are starting have said what they have."""
+        try:
+            await self._house.session.learn(self._frame["params"])
+        except BaseException:
+            self._end()
+            raise
+        reply = Awaited()
+        self.begin(reply, scope["headers"])
+        await reply.given(scope, receive, send)
+
+    def _problem(self, headers: Sequence[tuple[bytes, bytes]]) -> JsonObject | None:
+        """The error for `Mcp-Param-*` headers that differ from the arguments; None when they fit."""
+        if self._frame["method"] != "tools/call":
+            return None
+        params = self._frame["params"]
+        wrong = mirrors.problem(self._house.session.schema_of(params), params.get("arguments"), headers)
+        return mismatch(self._frame, wrong) if wrong else None
+
+    def _restore(self, found: JsonObject) -> None:
+        self.take(_restored(found, self._own, self._frame["id"]))
 
     def take(self, frame: JsonObject) -> None:
         """One frame; the answer is the last."""
         data = written(frame)
         final = "method" not in frame
         if final and not self._began:
-            self.status = _status(frame)
+            self._status = _status(frame)
         self._began = True
-        if self.status and self.prompt.open:
-            self.prompt.say(data)
+        if self._status and self._prompt.open:
+            self._prompt.say(data)
             return
-        self.prompt.say(None)
+        self._prompt.say(None)
         if data:
-            self._outbox.put(data if self.status else event(data))
+            self._outbox.put(data if self._status else event(data))
         if final:
             self._outbox.end()
 
-    async def write(self, send: Send) -> None:
+    def _prompted(self, answered: bytes | None) -> None:
+        if answered is None:
+            self._reply.carry(self._carry)
+            return
+        self._end()
+        self._reply.answer(self._status, answered)
+
+    async def _carry(self, _: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if not await until_gone(receive, self._write(send)):
+                self._house.session.hung_up(self._own)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._over()
+
+    async def _write(self, send: Send) -> None:
         """What did not come soon: JSON if the answer comes first all the same, else a stream."""
         first: bytes | None = None
         with contextlib.suppress(TimeoutError):
             first = await self._outbox.next()
-        if self.status and first is not None:
-            await answer_written(send, self.status, first)
+        if self._status and first is not None:
+            await answer_written(send, self._status, first)
             return
         self._began = True
         await stream(send, self._outbox, opening=first or OPENING)
@@ -316,12 +348,9 @@ def _problem(scope: Scope, frame: JsonObject) -> JsonObject | None:
     return None
 
 
-def unsupported(scope: Scope, frame: JsonObject) -> JsonObject | None:
-    """The error for a version that is spoken in neither era; None for one that is, or without one."""
-    named = header(scope, b"mcp-protocol-version")
-    if named is None or named in eras.LEGACY_VERSIONS or named in eras.MODERN_VERSIONS:
-        return None
-    data = {"supported": [*eras.MODERN_VERSIONS, *eras.LEGACY_VERSIONS], "requested": named[:100]}
+def unsupported(version: str | None, frame: JsonObject) -> JsonObject:
+    """The error for a version that is spoken in neither era."""
+    data = {"supported": [*eras.MODERN_VERSIONS, *eras.LEGACY_VERSIONS], "requested": (version or "")[:100]}
     return error_frame(frame.get("id"), eras.UNSUPPORTED_VERSION, "unsupported protocol version", data)
 
 

@@ -176,20 +176,19 @@ class Session:
             self.client.introduce("modern", version, capabilities, meta.get(eras.CLIENT_INFO))
             self._start()
 
-    async def schema_of(self, params: JsonObject) -> Any:
-        """The input schema of the tool that a modern tools/call names, None when there is none.
-
-        Waits for upstreams that are starting, as the call itself would.
-        """
-        name = params.get("name")
-        if not isinstance(name, str):
-            return None
+    def knows(self, params: JsonObject) -> bool:
+        """True when nothing is to be waited for to know the tool that a modern tools/call names."""
         self._introduced(params["_meta"])
-        target = self._catalog.tool(name)
-        if target is None and not self._router.settled():
-            await self._router.settle(START_SECONDS, lambda: self._catalog.tool(name) is not None)
-            target = self._catalog.tool(name)
-        return None if target is None or target.item is None else target.item.get("inputSchema")
+        name = params.get("name")
+        return not isinstance(name, str) or self._catalog.tool(name) is not None or self._router.settled()
+
+    async def learn(self, params: JsonObject) -> None:
+        """Wait until that tool is known, as the call itself would."""
+        await self._router.settle(START_SECONDS, lambda: self._catalog.tool(params["name"]) is not None)
+
+    def schema_of(self, params: JsonObject) -> Any:
+        """The input schema of that tool, None when there is none."""
+        return self._catalog.input_schema(params.get("name"))
 
     def _notified(self, method: str, params: JsonObject) -> None:
         if method == "notifications/cancelled":

@@ -19,6 +19,7 @@ from airlock.ids import make_id, now_ms
 from airlock.joins import Joins
 from airlock.ports import Clock, MakeId
 from airlock.ports_faces import RecordStore
+from airlock.ports_http import Post
 from airlock.ports_keys import KeyStore
 from airlock.web import audit, events, health, hitl, hook, keys, openapi, proofs
 from airlock.web.auth import Authenticator
@@ -29,7 +30,7 @@ from airlock.web.endpoint import Endpoint, methods
 from airlock.web.errors import answer_airlock_error, answer_http_exception
 from airlock.web.feed import Feed
 from airlock.web.guard import Guard
-from airlock.web.mcp import Doorman, mcp_path
+from airlock.web.mcp import McpServer, Straight, mcp_path
 from airlock.web.metrics import Metrics
 from airlock.web.routes import Route
 from airlock.web.services import Facts, Services
@@ -56,7 +57,11 @@ DRAIN_SECONDS = 3.0
 class Gateway(Starlette):
     """All routes; MCP's paths go straight to their door, behind the same guard."""
 
-    straight: ASGIApp | None = None
+    straight: Straight | None = None
+
+    def take(self, post: Post) -> bool:
+        """A whole POST to MCP; False for all others."""
+        return self.straight is not None and self.straight.take(post)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -71,7 +76,7 @@ def build_app(
     gate: Gate,
     *,
     keys: KeyStore | None = None,
-    mcp_app: ASGIApp | None = None,
+    mcp_app: McpServer | None = None,
     facts: Facts | None = None,
     bound: str = "",
     clock: Clock = now_ms,
@@ -116,7 +121,7 @@ def build_app(
         },
     )
     if mcp_app is not None:
-        app.straight = Guard(Doorman(mcp_app, services), services)
+        app.straight = Straight(mcp_app, services)
     app.router.redirect_slashes = False
     app.state.services = services
     app.state.courier = courier

@@ -40,6 +40,12 @@ class Guard:
         else:
             await self._app(scope, receive, counted)
 
+    def passes(self, scope: Scope) -> bool:
+        """True for a request that goes on as it is, and whose answer is counted by its route alone."""
+        if claiming(scope["path"], self._services.faces) is not None:
+            return False
+        return self._refused(named_headers(scope, b"host"), named_headers(scope, b"origin")) is None
+
     def _refused(self, hosts: list[str], sent: list[str]) -> origins.Refused | None:
         """What `origins.check` says. Most requests come under one name: what it said last is remembered."""
         server = self._services.config.server

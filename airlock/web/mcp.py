@@ -9,19 +9,23 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from functools import partial
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from airlock.apikeys import Scope as KeyScope
 from airlock.config import Config
 from airlock.errors import AirlockError
 from airlock.model import Principal, PrincipalKind
+from airlock.ports_http import Post, Taker
 from airlock.values import dataclass
 from airlock.web.auth import OPEN, SECRET, Credential
 from airlock.web.endpoint import address_of, admitted, named_headers, take
 from airlock.web.errors import HttpError, answer_airlock_error
+from airlock.web.guard import Guard
 from airlock.web.services import Services
 
 MCP_PATHS = ("/mcp", "/agents/{agent}/mcp", "/agents/{agent}/sse", "/agents/{agent}/messages")
@@ -33,6 +37,7 @@ MOST_KNOWN = 256
 how long that takes says nothing about them.
 """
 
+_KNOWN = "door"
 _UNDER_AGENTS = re.compile(r"/agents/([^/]+)/(mcp|sse|messages)")
 
 log = logging.getLogger(__name__)
@@ -47,22 +52,31 @@ def mcp_path(path: str) -> tuple[str, str] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """Who spoke with these words under this config."""
+class Known:
+    """Who spoke with these words, and where to, under this config."""
 
     config: Config
+    route: str
     credential: Credential
     principal: Principal
+
+
+class McpServer(Taker, Protocol):
+    """What speaks MCP behind the door: an ASGI app that takes whole POSTs, and all of them."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        ...
 
 
 class Doorman:
     """An ASGI app that lets a request through to MCP with its principal, or answers in its place."""
 
-    def __init__(self, app: ASGIApp, services: Services) -> None:
+    def __init__(self, app: McpServer, services: Services) -> None:
         self._app = app
         self._services = services
         self._authenticator = services.authenticator
-        self._known: dict[tuple[str, ...], _Known] = {}
+        self._known: dict[tuple[str, ...], Known] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["airlock.route"], agent = mcp_path(scope["path"]) or ("", "")
@@ -76,16 +90,42 @@ class Doorman:
             return
         await self._app(scope, receive, send)
 
+    def recall(self, scope: Scope) -> Known | None:
+        """Who speaks with these words, if they were let through before under the config of now."""
+        route, agent = mcp_path(scope["path"]) or ("", "")
+        known = self._known.get((route, agent, *named_headers(scope, b"authorization")))
+        return known if known is not None and self.remembers(known) else None
+
+    def remembers(self, known: Known) -> bool:
+        """True while the config is the one under which they were let through."""
+        return known.config is self._services.config
+
+    def take(self, post: Post, known: Known) -> bool:
+        """Let a whole POST through; False when it is one too many: ask in full."""
+        scope = post.scope
+        if self._authenticator.deaf(address_of(scope)):
+            return False
+        if not admitted(self._services, scope, known.credential, MCP_PER_MINUTE):
+            return False
+        scope["airlock.route"], scope["airlock.principal"] = known.route, known.principal
+        post.count_by(partial(self._services.metrics.answered, "POST", known.route))
+        return self._app.take(post)
+
     async def _principal(self, scope: Scope, agent: str, limited: dict[str, str]) -> Principal:
-        config, said = self._services.config, (agent, *named_headers(scope, b"authorization"))
-        known = self._known.get(said)
-        if known is None or known.config is not config or self._authenticator.deaf(address_of(scope)):
-            credential = await self._credential(scope, said[1:])
+        config, route, sent = (
+            self._services.config,
+            scope["airlock.route"],
+            named_headers(scope, b"authorization"),
+        )
+        known = self.recall(scope)
+        if known is None or self._authenticator.deaf(address_of(scope)):
+            credential = await self._credential(scope, sent)
             self._count(scope, credential, limited)
             if not credential.holds({KeyScope.MCP}):
                 raise HttpError(403, "this needs the scope `mcp`")
-            known = _Known(config, credential, principal_of(credential, self._agent(agent, credential)))
-            self._remember(said, known)
+            principal = principal_of(credential, self._agent(agent, credential))
+            known = Known(config, route, credential, principal)
+            self._remember((route, agent, *sent), known)
         else:
             self._count(scope, known.credential, limited)
         return known.principal
@@ -101,7 +141,7 @@ class Doorman:
         if not admitted(self._services, scope, credential, MCP_PER_MINUTE):
             take(self._services, scope, credential, MCP_PER_MINUTE, limited)  # says no, and when to come back
 
-    def _remember(self, said: tuple[str, ...], known: _Known) -> None:
+    def _remember(self, said: tuple[str, ...], known: Known) -> None:
         """What holds as long as the config does. A key may be revoked at any time: it is looked up."""
         if known.credential.lasting:
             while len(self._known) >= MOST_KNOWN:
@@ -137,3 +177,25 @@ def principal_of(credential: Credential, agent: str) -> Principal:
     shared = credential.identity in {SECRET, OPEN}
     identity = f"agent:{agent}" if shared else credential.identity
     return Principal(kind=PrincipalKind.AGENT, name=agent, identity=identity)
+
+
+class Straight:
+    """The way to MCP: past the router, behind the same guard as everything else."""
+
+    def __init__(self, app: McpServer, services: Services) -> None:
+        self._door = Doorman(app, services)
+        self._guard = Guard(self._door, services)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        await self._guard(scope, receive, send)
+
+    def take(self, post: Post) -> bool:
+        """A whole POST from somebody who is known; all that guard and door would ask is asked."""
+        known: Known | None = post.kept.get(_KNOWN)
+        if known is None or not self._door.remembers(known):
+            known = self._door.recall(post.scope) if self._guard.passes(post.scope) else None
+            if known is None or not known.route.endswith("/mcp"):
+                return False
+            post.kept[_KNOWN] = known
+        return self._door.take(post, known)

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from airlock.listener import Listener, bound
 from airlock.model import Principal
 from airlock.proxy.client import Seat
 from airlock.proxy.factory import make_upstream
-from airlock.proxy.front_io import WHOLE_BODY, ClientGone, read_body
+from airlock.proxy.front_io import Awaited, ClientGone, read_body
 from airlock.proxy.front_modern import MAX_KIND, Modern
 from airlock.proxy.router import Router
 from airlock.proxy.session import Session
+from support.listeners import listening
 from support.sessions import PREFIX, Json, facing, odd, policy
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +46,9 @@ class Exchange:
         frame = {"jsonrpc": "2.0", "id": next(_ids), "method": "subscriptions/listen", "params": params}
         headers = {"mcp-protocol-version": "2026-07-28", "mcp-method": "subscriptions/listen"}
         scope: Json = {"headers": [(key.encode(), value.encode()) for key, value in headers.items()]}
-        self._task = asyncio.create_task(modern.post(scope, self._receive, self._send, frame, principal))
+        reply = Awaited()
+        modern.post(reply, scope, frame, principal)
+        self._task = asyncio.create_task(reply.given(scope, self._receive, self._send))
 
     async def _receive(self) -> Json:
         await self._gone.wait()
@@ -113,23 +115,6 @@ async def test_a_client_that_says_too_much_of_itself_is_refused(tmp_path: Path) 
 # -- connections ---------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def listening(app: Any) -> AsyncIterator[int]:
-    async def drain() -> None:
-        return
-
-    found = bound("127.0.0.1", 0)
-    port = found.getsockname()[1]
-    listener = Listener(app, listening=found, drain=drain)
-    serving = asyncio.create_task(listener.serve(sockets=[found]))
-    try:
-        yield port
-    finally:
-        listener.should_exit = True
-        async with asyncio.timeout(20):
-            await serving
-
-
 async def closed(reader: asyncio.StreamReader) -> bool:
     async with asyncio.timeout(20):
         try:
@@ -144,7 +129,7 @@ HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 async def test_who_opens_connections_and_says_nothing_does_not_hold_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("airlock.listener.HEAD_SECONDS", 0.3)
+    monkeypatch.setattr("airlock.listener.heads.HEAD_SECONDS", 0.3)
     held, release = asyncio.Event(), asyncio.Event()
 
     async def app(scope: Json, receive: Any, send: Any) -> None:
@@ -195,9 +180,7 @@ async def test_a_body_is_no_request_where_another_protocol_is_wished_for(
     taken: list[tuple[str, bytes]] = []
 
     async def app(scope: Json, receive: Any, send: Any) -> None:
-        body = scope.get(WHOLE_BODY)
-        if body is None:
-            body = await read_body(scope, receive, 1_000)
+        body = await read_body(scope, receive, 1_000)
         taken.append((scope["path"], body))
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
@@ -232,7 +215,7 @@ async def test_nothing_is_passed_on_for_a_client() -> None:
 def test_the_gateway_takes_the_descriptors_that_it_may() -> None:
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 512))\n"
-        "from airlock.listener import take_descriptors; take_descriptors()\n"
+        "from airlock.listener.sockets import take_descriptors; take_descriptors()\n"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
     ended = subprocess.run(

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airlock.listener import bound
+from airlock.listener.sockets import bound
 from airlock.model import Principal
 from airlock.proxy import front_channels, front_io, mirrors, taskbook
 from airlock.proxy.client import Seat

@@ -34,7 +34,7 @@ rules:
   - {id: names, tool: demo/write_note, effect: deny, args: {name: {regex: "^never"}}}
 """
 
-ELSEWHERE = {"airlock.listener", "airlock.proxy.front", "airlock.web.app"}
+ELSEWHERE = {"airlock.listener.server", "airlock.listener.sockets", "airlock.proxy.front", "airlock.web.app"}
 """What only the gateway loads."""
 
 AT_START = {

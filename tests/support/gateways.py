@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 
 from airlock.gate import Gate
 from airlock.ids import now_ms
-from airlock.listener import Heads
+from airlock.listener.heads import Heads
 from airlock.web.app import build_app
 from tests.support.gates import open_gate
 

@@ -1,0 +1,1 @@
+"""The gateway's HTTP server: sockets, connections, and how requests get from them to the app."""
