@@ -7,9 +7,10 @@ door: an errored deny matches, an errored allow does not, an errored ask asks wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import field, replace
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 from airlock.config import HOOK_NAMESPACES, Config
 from airlock.errors import ConfigError, Problem
@@ -40,14 +41,13 @@ class Needs:
 _NO_NEEDS = Needs()
 
 
-@dataclass(slots=True, kw_only=True)
-class Findings:
+class Findings(NamedTuple):
     """What one thing's rules said: those that hold, those that could not say, those over their rate."""
 
     selection: Selection
-    holding: list[int] = field(default_factory=list)
-    troubled: list[Hit] = field(default_factory=list)
-    spent: list[Candidate] = field(default_factory=list)
+    holding: list[int]
+    troubled: Sequence[Hit] = ()
+    spent: Sequence[Candidate] = ()
 
     def hits(self) -> list[Hit]:
         """The candidates that hold."""
@@ -125,10 +125,10 @@ class Policy:
             decision = selection.decisions.get(())
             if decision is None:
                 everything = list(range(len(selection.candidates)))
-                decision = self._decide([Findings(selection=selection, holding=everything)])
+                decision = self._decide([Findings(selection, everything)])
                 selection.keep((), decision)
             return decision
-        findings = find(selection, selection.frame(call, None, facts), {})
+        findings = _find(selection, call.arguments, partial(selection.frame, call, None, facts), {})
         if findings.troubled or findings.spent:
             return self._decide([findings])
         key = (-1, *findings.holding)
@@ -176,52 +176,51 @@ class Policy:
 
 def find(selection: Selection, frame: Frame, used: dict[str, int]) -> Findings:
     """Ask every candidate. `used` counts what earlier parts of the same call use of a rate."""
-    holding: list[int] = []
-    troubled: list[Hit] = []
-    findings = Findings(selection=selection, holding=holding, troubled=troubled, spent=[])
-    candidates, arguments = selection.candidates, frame.arguments
+    return _find(selection, frame.arguments, lambda: frame, used)
+
+
+def _find(
+    selection: Selection, arguments: Mapping[str, Any], make_frame: Callable[[], Frame], used: dict[str, int]
+) -> Findings:
+    """The same; a frame is made only when somebody must be asked alone, which is seldom."""
+    candidates, frame = selection.candidates, None
+    holding, trouble, spent = list(selection.always), list[tuple[int, str]](), list[Candidate]()
     for wanted, alone in selection.alone:
         if wanted and wanted not in arguments:
             continue
+        frame = frame or make_frame()
         for number in alone:
             candidate = candidates[number]
             answer = True if candidate.judge is None else candidate.judge(frame)
-            if answer is False:
-                continue
-            if answer is not True:
-                troubled.append((candidate, answer))
-            elif candidate.limit is None:
+            if answer is True and candidate.limit is not None:
+                answer = _counted(candidate, candidate.limit, frame, used, spent)
+            if answer is True:
                 holding.append(number)
-            else:
-                _count(findings, number, frame, used)
+            elif answer is not False:
+                trouble.append((number, answer))
     for group in selection.groups:
-        numbers, trouble = group.ask(frame)
-        holding += numbers
-        if trouble:
-            troubled += [(candidates[number], why) for number, why in trouble]
-    # As the candidates stand: they were asked by argument.
-    holding.sort()
-    if troubled:
-        troubled.sort(key=lambda hit: strictest_first(hit[0]))
-    if findings.spent:
-        findings.spent.sort(key=strictest_first)
-    return findings
+        group.ask(arguments, frame, holding, trouble)
+    holding.sort()  # as the candidates stand: they were asked by argument
+    if not trouble and not spent:
+        return Findings(selection, holding)
+    troubled = [(candidates[number], why) for number, why in trouble]
+    troubled.sort(key=lambda hit: strictest_first(hit[0]))
+    spent.sort(key=strictest_first)
+    return Findings(selection, holding, troubled, spent)
 
 
-def _count(findings: Findings, number: int, frame: Frame, used: dict[str, int]) -> None:
-    """Beyond its rate an allow does not match; a rate that nobody counted is an error."""
-    candidate = findings.selection.candidates[number]
-    limit = candidate.limit
-    if limit is None:
-        return
+def _counted(
+    candidate: Candidate, limit: RateUse, frame: Frame, used: dict[str, int], spent: list[Candidate]
+) -> bool | str:
+    """Whether a rule that holds does so within its rate; beyond it an allow does not match."""
     before = frame.facts.rates.get(limit.scope)
     if before is None:
-        findings.troubled.append((candidate, "the uses of its rate were not counted"))
-    elif before + used.get(limit.scope, 0) >= limit.limit:
-        findings.spent.append(candidate)
-    else:
-        used[limit.scope] = used.get(limit.scope, 0) + 1
-        findings.holding.append(number)
+        return "the uses of its rate were not counted"
+    if before + used.get(limit.scope, 0) >= limit.limit:
+        spent.append(candidate)
+        return False
+    used[limit.scope] = used.get(limit.scope, 0) + 1
+    return True
 
 
 def _enforced(findings: Findings) -> tuple[list[Hit], list[Hit]]:

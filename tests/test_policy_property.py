@@ -208,14 +208,16 @@ def test_rules_asked_in_a_group_answer_as_each_would_alone(
     )
     ((selection, frame),) = compile_policy(config).frames(call_of(tool, arguments), Facts(now=0))
     assert isinstance(selection, Selection)
-    groups, grouped = group(enumerate(one.rule for one in selection.candidates))
-    together: dict[int, bool | str] = {}
-    for one in groups:
-        holding, troubled = one.ask(frame)
-        assert len(set(holding)) == len(holding)
-        together |= dict.fromkeys(holding, True) | dict(troubled)
+    groups, grouped = group(enumerate(one.rule for one in selection.candidates), selection.sets)
     alone = {number: selection.candidates[number].rule.holds(frame) for number in grouped}
-    assert together == {number: answer for number, answer in alone.items() if answer is not False}
+    for shared in (None, frame):
+        holding: list[int] = []
+        troubled: list[tuple[int, str]] = []
+        for one in groups:
+            one.ask(frame.arguments, shared, holding, troubled)
+        assert len(set(holding)) == len(holding)
+        together: dict[int, bool | str] = dict.fromkeys(holding, True) | dict(troubled)
+        assert together == {number: answer for number, answer in alone.items() if answer is not False}
 
 
 ANY_JSON = st.recursive(

@@ -9,7 +9,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airlock.matching.arguments import MISSING, ArgumentPath, WrongType
 from airlock.matching.conditions import Condition, odd_spelling
@@ -17,38 +17,51 @@ from airlock.matching.frame import Frame
 from airlock.matching.rules import Rule
 from airlock.values import dataclass
 
-_NOTHING: frozenset[str] = frozenset()
+if TYPE_CHECKING:
+    from airlock.matching.regexes import PatternSet
+
 _LIMITS = ("gt", "gte", "lt", "lte")
 
 
-@dataclass(slots=True)
 class Limits:
     """The limits of one operator, sorted, and the rules that they belong to, in the same order."""
 
-    operator: str
-    values: list[Any] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
+    __slots__ = ("_find", "_low", "_numbers", "_values", "operator")
+
+    def __init__(self, operator: str) -> None:
+        self.operator = operator
+        self._low = operator in {"gt", "gte"}
+        """True where a value passes the limits that lie below it."""
+        self._find = bisect_left if operator in {"gt", "lte"} else bisect_right
+        self._values: list[Any] = []
+        self._numbers: list[int] = []
 
     def add(self, value: Any, number: int) -> None:
         """Put one more in its place."""
-        place = bisect_right(self.values, value)
-        self.values.insert(place, value)
-        self.numbers.insert(place, number)
+        place = bisect_right(self._values, value)
+        self._values.insert(place, value)
+        self._numbers.insert(place, number)
 
     def passed_by(self, value: float) -> list[int]:
         """The rules whose limit the value passes."""
-        operator = self.operator
-        find = bisect_left if operator in {"gt", "lte"} else bisect_right
-        place = find(self.values, value)
-        return self.numbers[:place] if operator in {"gt", "gte"} else self.numbers[place:]
+        place = self._find(self._values, value)
+        return self._numbers[:place] if self._low else self._numbers[place:]
+
+
+Trouble: TypeAlias = "list[tuple[int, str]]"
+"""The rules that cannot say, by their numbers, and why."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Group:
-    """The grouped rules of one argument; they are known by their numbers among the candidates."""
+    """The grouped rules of one argument; they are known by their numbers among the candidates.
+
+    `sets` has for each argument the expressions of all rules that look at it, also of those in no group.
+    """
 
     path: ArgumentPath
     name: str | None
+    sets: Mapping[str, PatternSet]
     texts: dict[str, list[int]] = field(default_factory=dict)
     regexes: dict[str, list[int]] = field(default_factory=dict)
     globs: dict[str, list[int]] = field(default_factory=dict)
@@ -58,53 +71,56 @@ class Group:
     read: list[int] = field(default_factory=list)
     numeric: list[int] = field(default_factory=list)
 
-    def ask(self, frame: Frame) -> tuple[list[int], list[tuple[int, str]]]:
-        """The rules that hold, and those that cannot say with the reason."""
+    def ask(
+        self, arguments: Mapping[str, Any], frame: Frame | None, holding: list[int], troubled: Trouble
+    ) -> None:
+        """Add the rules that hold, and those that cannot say. A frame remembers what it read for others."""
         name = self.name
         try:
-            value = (
-                self.path.values(frame.arguments)[0] if name is None else frame.arguments.get(name, MISSING)
-            )
+            value = self.path.values(arguments)[0] if name is None else arguments.get(name, MISSING)
         except WrongType as error:
-            return [], self._trouble((*self.textual, *self.numeric), str(error))
+            self._doubt((*self.textual, *self.numeric), str(error), troubled)
+            return
         if value is MISSING:
-            return [], []
+            return
         if isinstance(value, str):
-            holding, troubled = self._ask_text(value, frame)
-            if self.numeric:
-                troubled += self._trouble(self.numeric, "is not a number")
-            return holding, troubled
-        if type(value) is int or (type(value) is float and math.isfinite(value)):
-            holding = [number for one in self.limits for number in one.passed_by(value)]
-            return holding, self._trouble(self.textual, "is not a text") if self.textual else []
-        return [], [
-            *self._trouble(self.textual, "is not a text"),
-            *self._trouble(self.numeric, "is not a number"),
-        ]
+            self._ask_text(value, frame, holding, troubled)
+            self._doubt(self.numeric, "is not a number", troubled)
+        elif type(value) is int or (type(value) is float and math.isfinite(value)):
+            for one in self.limits:
+                holding += one.passed_by(value)
+            self._doubt(self.textual, "is not a text", troubled)
+        else:
+            self._doubt(self.textual, "is not a text", troubled)
+            self._doubt(self.numeric, "is not a number", troubled)
 
-    def _trouble(self, numbers: Iterable[int], why: str) -> list[tuple[int, str]]:
-        return [(number, f"`{self.path.text}` {why}") for number in numbers]
+    def _doubt(self, numbers: Iterable[int], why: str, troubled: Trouble) -> None:
+        for number in numbers:
+            troubled.append((number, f"`{self.path.text}` {why}"))
 
-    def _ask_text(self, text: str, frame: Frame) -> tuple[list[int], list[tuple[int, str]]]:
-        holding = list(self.texts.get(text, ()))
-        found = frame.found(self.path.text, text) if self.read else _NOTHING
+    def _ask_text(self, text: str, frame: Frame | None, holding: list[int], troubled: Trouble) -> None:
+        holding += self.texts.get(text, ())
+        if not self.read:
+            return
+        path = self.path.text
+        found = self.sets[path].found(text) if frame is None else frame.found(path, text)
         if isinstance(found, str):
-            return holding, self._trouble(self.read, found)
-        if not found and not self.globbed:
-            return holding, []
-        troubled: list[tuple[int, str]] = []
-        hits: set[int] = set()
-        for source in found:
-            hits.update(self.regexes.get(source, ()))
-        if self.globbed and (odd := odd_spelling(text)):
-            troubled = self._trouble(self.globbed, odd)
-        elif self.globbed:
+            self._doubt(self.read, found, troubled)
+            return
+        odd = odd_spelling(text) if self.globbed else ""
+        if odd:
+            self._doubt(self.globbed, odd, troubled)
+        if found:
+            hits: set[int] = set()
             for source in found:
-                hits.update(self.globs.get(source, ()))
-        return holding + list(hits), troubled
+                hits.update(self.regexes.get(source, ()))
+                hits.update(() if odd else self.globs.get(source, ()))
+            holding += hits
 
 
-def group(rules: Iterable[tuple[int, Rule]]) -> tuple[tuple[Group, ...], frozenset[int]]:
+def group(
+    rules: Iterable[tuple[int, Rule]], sets: Mapping[str, PatternSet]
+) -> tuple[tuple[Group, ...], frozenset[int]]:
     """The groups of these numbered rules, and the numbers that are in one."""
     groups: dict[str, Group] = {}
     taken: set[int] = set()
@@ -112,13 +128,11 @@ def group(rules: Iterable[tuple[int, Rule]]) -> tuple[tuple[Group, ...], frozens
         if len(rule.conditions) != 1 or rule.when or rule.unless or rule.window or rule.rate:
             continue
         condition = rule.conditions[0]
-        if condition.path.many or not _groupable(condition.written):
+        path = condition.path
+        if path.many or not _groupable(condition.written):
             continue
-        _add(
-            groups.setdefault(condition.path.text, Group(path=condition.path, name=condition.path.plain)),
-            number,
-            condition,
-        )
+        one = groups.setdefault(path.text, Group(path=path, name=path.plain, sets=sets))
+        _add(one, number, condition)
         taken.add(number)
     return tuple(groups.values()), frozenset(taken)
 

@@ -41,8 +41,8 @@ class Selection:
     """The candidates for one (agent, kind, tool), deny rules first, and the decisions already made.
 
     `local` is False for a server on another machine; `home` is where its relative paths start, None where
-    they start at the caller's. `groups` are asked as one; `alone` are the numbers of the rest, by an
-    argument that they cannot hold without, or "".
+    they start at the caller's. `always` are the numbers of those that ask nothing, `groups` are asked as one;
+    `alone` are the numbers of the rest, by an argument that they cannot hold without, or "".
     """
 
     tool: str
@@ -57,6 +57,7 @@ class Selection:
     fields: frozenset[str] | None = None
     path_names: frozenset[str] = frozenset()
     plain: bool = False
+    always: tuple[int, ...] = ()
     groups: tuple[Group, ...] = ()
     alone: tuple[tuple[str, tuple[int, ...]], ...] = ()
     decisions: dict[tuple[int, ...], Decision] = field(default_factory=dict)
@@ -133,7 +134,9 @@ class Selector:
         names = names_of(kind, provider, name)
         candidates = sorted(self._candidates(agent, kind, names), key=strictest_first)
         plain = f"{provider}/{name}" if provider else name
-        groups, grouped = group(enumerate(one.rule for one in candidates))
+        sets = _sets(candidates)
+        groups, grouped = group(enumerate(one.rule for one in candidates), sets)
+        always = {number for number, one in enumerate(candidates) if one.judge is None and one.limit is None}
         config = self._config.providers.get(provider)
         return Selection(
             tool=plain if kind is Kind.TOOL else f"{kind}:{plain}",
@@ -143,13 +146,14 @@ class Selector:
             candidates=tuple(candidates),
             local=config is None or config.type in _LOCAL,
             home=None if config is None else _home(config),
-            sets=_sets(candidates),
+            sets=sets,
             limits=tuple(one.limit for one in candidates if one.limit is not None),
             fields=_fields(candidates),
             path_names=_path_names(candidates),
             plain=not any(one.rule.conditional for one in candidates),
+            always=tuple(sorted(always)),
             groups=groups,
-            alone=_by_wanted(candidates, grouped),
+            alone=_by_wanted(candidates, grouped | always),
         )
 
     def _candidates(self, agent: str, kind: Kind, names: Sequence[str]) -> Iterable[Candidate]:
@@ -185,12 +189,12 @@ class Selector:
 
 
 def _by_wanted(
-    candidates: Sequence[Candidate], grouped: frozenset[int]
+    candidates: Sequence[Candidate], others: frozenset[int]
 ) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """The numbers of those that are in no group, by the argument that they need."""
+    """The numbers of those that are asked alone, by the argument that they need."""
     found: dict[str, list[int]] = {}
     for number, one in enumerate(candidates):
-        if number not in grouped:
+        if number not in others:
             found.setdefault(one.rule.wanted, []).append(number)
     return tuple((wanted, tuple(numbers)) for wanted, numbers in found.items())
 
