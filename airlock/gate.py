@@ -125,14 +125,14 @@ class Gate(Counter):
         Held against `submit` by a property test.
         """
         try:
-            controls, facts = self._store.controls_now(), Facts(now=self._clock())
+            controls, facts = self._store.controls_now(), Facts(self._clock())
             decided: list[Decision | None] = []
             drafts: list[Draft] = []
             for call in calls:
                 decision = None if controls.pauses else self._decide_now(call, facts)
                 decided.append(decision)
                 if decision is not None:
-                    drafts.append(self._scribe.decided(_KINDS[decision.effect], call, decision))
+                    drafts.append(self._scribe.decided(_KINDS[decision.effect], call, decision, facts.now))
             committed = bool(drafts) and self._store.record_all_now(drafts, controls.revision)
         except Exception:
             # The gate's outer edge for the fast path: `submit` meets the same failure, and tells of it.
@@ -140,8 +140,9 @@ class Gate(Counter):
             committed = False
         if not committed:
             return [None] * len(calls)
+        now = self._clock()
         return [
-            None if decision is None else self._verdict(call, decision)
+            None if decision is None else _verdict(call, decision, now)
             for call, decision in zip(calls, decided, strict=True)
         ]
 
@@ -151,10 +152,6 @@ class Gate(Counter):
         if decision is None or decision.effect is Effect.ASK or decision.terms.rates:
             return None
         return decision
-
-    def _verdict(self, call: Call, decision: Decision) -> Proceed | Refuse:
-        allowed = decision.effect is Effect.ALLOW
-        return self._proceed(call, decision) if allowed else _refuse(call, decision)
 
     async def submit(self, call: Call, *, attend: bool = True) -> Verdict:
         """Decide a call. Without `attend` a question stays open until it expires, with nobody waiting."""
@@ -230,7 +227,7 @@ class Gate(Counter):
         self, call: Call, kind: str, decision: Decision, controls: Controls, grant: str = ""
     ) -> None:
         more = {"grant": grant} if grant else {}
-        draft = self._scribe.decided(kind, call, decision, **more)
+        draft = self._scribe.decided(kind, call, decision, None, **more)
         if decision.terms.rates and kind == "call.allowed":
             change = Change(events=(draft,), rates=decision.terms.rates, controls=controls.revision)
             await self._store.commit(change)
@@ -270,13 +267,7 @@ class Gate(Counter):
     def _proceed(
         self, call: Call, decision: Decision, *, request_id: str = "", grant_id: str = ""
     ) -> Proceed:
-        return Proceed(
-            call=call,
-            decision=decision,
-            request_id=request_id,
-            grant_id=grant_id,
-            started_at=self._clock(),
-        )
+        return Proceed(call, decision, self._clock(), request_id, grant_id)
 
     async def preview(self, call: Call) -> Decision:
         """What the policy says of a call, deciding and recording nothing."""
@@ -344,6 +335,11 @@ class Gate(Counter):
 
 
 _KINDS = {Effect.ALLOW: "call.allowed", Effect.DENY: "call.denied"}
+
+
+def _verdict(call: Call, decision: Decision, now: int) -> Proceed | Refuse:
+    """What follows from a plain decision that is committed."""
+    return Proceed(call, decision, now) if decision.effect is Effect.ALLOW else _refuse(call, decision)
 
 
 def _refuse(call: Call, decision: Decision) -> Refuse:

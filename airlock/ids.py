@@ -25,10 +25,9 @@ def make_id() -> str:
     try:
         return _ids.pop()  # in one step, so that two threads never get the same one
     except IndexError:
-        digits = os.urandom(_ID_BYTES * _IDS_AT_ONCE).hex()
-        ids = [digits[at : at + 2 * _ID_BYTES] for at in range(0, len(digits), 2 * _ID_BYTES)]
-        _ids.extend(ids[1:])
-        return ids[0]
+        first, *rest = os.urandom(_ID_BYTES * _IDS_AT_ONCE).hex(" ", _ID_BYTES).split()
+        _ids.extend(rest)
+        return first
 
 
 def make_code(length: int = 6) -> str:

@@ -128,14 +128,7 @@ class Calls:
         call = self._client.call(
             kind, target.provider, target.name, arguments, target.endpoint, params.get("_meta")
         )
-        errand = Errand(
-            exchange=exchange,
-            target=target,
-            kind=kind,
-            method=exchange.method,
-            params=self._outgoing(kind, target, params),
-            call=call,
-        )
+        errand = Errand(exchange, target, kind, exchange.method, self._outgoing(kind, target, params), call)
         if self._gathered is not None:
             self._gathered.append((self, errand))
         elif self._shared:
@@ -238,9 +231,7 @@ class Calls:
         call = self._call(Kind.RESOURCE, target, exchange.params)
         if not may_ask and (await self._gate.preview(call)).effect is not Effect.ALLOW:
             return None
-        errand = Errand(
-            exchange=exchange, target=target, kind=Kind.RESOURCE, method=exchange.method, params={}, call=call
-        )
+        errand = Errand(exchange, target, Kind.RESOURCE, exchange.method, {}, call)
         verdict = self._gate.submit_now(call) or await self._verdict(errand)
         if isinstance(verdict, Proceed) and not exchange.over:
             return target, verdict
@@ -274,15 +265,7 @@ class Calls:
         self, exchange: Exchange, target: Target, kind: Kind, params: JsonObject, proceed: Proceed
     ) -> None:
         """Send a request as it is, under a Proceed that was given for it."""
-        errand = Errand(
-            exchange=exchange,
-            target=target,
-            kind=kind,
-            method=exchange.method,
-            params=params,
-            call=proceed.call,
-        )
-        self.forward(errand, proceed)
+        self.forward(Errand(exchange, target, kind, exchange.method, params, proceed.call), proceed)
 
     def replied(self, errand: Errand, proceed: Proceed, reply: Reply) -> None:
         """The upstream's answer, to the client as it is."""

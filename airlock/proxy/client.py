@@ -175,16 +175,8 @@ class Client:
         meta: Any,
     ) -> Call:
         """The call to be judged."""
-        return Call(
-            id=make_id(),
-            kind=kind,
-            principal=self.seat.principal,
-            provider=provider,
-            name=name,
-            arguments=arguments,
-            endpoint=endpoint,
-            origin=self.origin(meta),
-        )
+        principal = self.seat.principal
+        return Call(make_id(), principal, provider, name, kind, arguments, endpoint, (), self.origin(meta))
 
     def answer(self, exchange: Exchange, reply: Reply) -> None:
         """Answer a request, once; nothing when it was given up."""

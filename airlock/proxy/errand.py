@@ -12,7 +12,7 @@ from airlock.proxy.link import Reply
 from airlock.values import dataclass
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Errand:
     """One thing to be done for one request: to whom, and with what, once the gate lets it."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from airlock.audit import text_of
+from airlock.audit import COMPLETED, text_of
 from airlock.canonical import encode_text
 from airlock.model import (
     ApprovalRequest,
@@ -52,19 +52,15 @@ class Scribe:
         """The call's arguments as anyone but the upstream may see them."""
         return self._redactor.redact(call.arguments, decision.terms.redact if decision else frozenset())
 
-    def decided(self, kind: str, call: Call, decision: Decision, **more: Any) -> Draft:
-        """What the policy decided: `call.allowed`, `call.denied`, `request.used`; `more` joins the body."""
+    def decided(self, kind: str, call: Call, decision: Decision, at: int | None = None, **more: Any) -> Draft:
+        """What the policy decided, now or `at`: `call.allowed`, `request.used` …; `more` joins the body."""
         rest = text_of(_rest(call, decision) | more) if more or call.parts else self._usual(call, decision)
         arguments = self._redactor.redact(call.arguments, decision.terms.redact)
-        return Draft(
-            id=self._make_id(),
-            kind=kind,
-            at=self._clock(),
-            body=f'{{"args":{encode_text(arguments)},{rest[1:]}',
-            call_id=call.id,
-            agent=call.principal.name,
-            tool=decision.tool or call.tool,
-        )
+        body = f'{{"args":{encode_text(arguments)},{rest[1:]}'
+        tool = decision.tool or call.tool
+        # By position, as in `completed`: made for every call, and names would double the time.
+        at = self._clock() if at is None else at
+        return Draft(self._make_id(), kind, at, body, call.id, "", call.principal.name, tool)
 
     def _usual(self, call: Call, decision: Decision) -> str:
         """The text of `_rest`, kept for calls of one session that are decided alike."""
@@ -120,17 +116,9 @@ class Scribe:
             hidden = proceed.decision.terms.redact
             told = self._redactor.scrub(error[:2000], proceed.call.arguments, hidden)
             body = {"outcome": str(outcome), "duration_ms": ran, "error": told}
-        call = proceed.call
-        return Draft(
-            id=self._make_id(),
-            kind="call.completed",
-            at=now,
-            body=body,
-            call_id=call.id,
-            request_id=proceed.request_id,
-            agent=call.principal.name,
-            tool=proceed.decision.tool or call.tool,
-        )
+        call, request_id = proceed.call, proceed.request_id
+        tool = proceed.decision.tool or call.tool
+        return Draft(self._make_id(), COMPLETED, now, body, call.id, request_id, call.principal.name, tool)
 
     def request(self, kind: str, request: ApprovalRequest, *, call_id: str = "", **more: Any) -> Draft:
         """What happened to a question: `request.opened`, `request.approved`, `request.expired` …"""
