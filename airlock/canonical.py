@@ -72,7 +72,7 @@ def parse(data: bytes | str) -> Any:
     same value, lone surrogates, invalid UTF-8, nesting over MAX_DEPTH.
     """
     try:
-        text = data if isinstance(data, str) else data.decode("utf-8")
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
         # One character is found much faster than two: most texts are through after that.
         decoder = _exact_decoder if "-" in text and "-0" in text and _MINUS_ZERO.search(text) else _decoder
         # `decoder.decode` without its search for blanks around a text that mostly has none.
@@ -84,7 +84,7 @@ def parse(data: bytes | str) -> Any:
             value = decoder.decode(text)
         if len(text) > 2 * MAX_DEPTH and text.count("[") + text.count("{") > MAX_DEPTH:
             _check_depth(value)
-        if ("\\" in text and "\\u" in text) or isinstance(data, str):
+        if ("\\" in text and "\\u" in text) or text is data:
             _check_surrogates(value)
     except WireError:
         raise

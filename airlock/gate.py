@@ -220,7 +220,7 @@ class Gate(Counter):
         if decision.effect is Effect.ALLOW:
             await self._record(call, "call.allowed", decision, controls)
             await self._forget(call, waiter)
-            return self._proceed(call, decision)
+            return _proceed(call, decision, self._clock())
         return await self._ask(call, decision, controls, waiter, attend=attend)
 
     async def _record(
@@ -245,10 +245,10 @@ class Gate(Counter):
         if grant is not None and not await self._questions.answered(call, waiter):
             await self._record(call, "call.allowed", decision, controls, grant.id)
             await self._forget(call, waiter)
-            return self._proceed(call, decision, grant_id=grant.id)
+            return _proceed(call, decision, self._clock(), grant_id=grant.id)
         asked = await self._questions.ask(call, decision, controls, waiter=waiter, attend=attend)
         if isinstance(asked, Spent):
-            return self._proceed(call, decision, request_id=asked.request.id)
+            return _proceed(call, decision, self._clock(), request_id=asked.request.id)
         if isinstance(asked, Wait) and asked.request.status is Status.PENDING and _is_news(asked, waiter):
             self._tell(asked.request, opened=True)
         return asked
@@ -263,11 +263,6 @@ class Gate(Counter):
             await self._endings.leave(
                 Wait(call=call, decision=decision, request=request, waiter=waiter), cancel=True
             )
-
-    def _proceed(
-        self, call: Call, decision: Decision, *, request_id: str = "", grant_id: str = ""
-    ) -> Proceed:
-        return Proceed(call, decision, self._clock(), request_id, grant_id)
 
     async def preview(self, call: Call) -> Decision:
         """What the policy says of a call, deciding and recording nothing."""
@@ -339,7 +334,11 @@ _KINDS = {Effect.ALLOW: "call.allowed", Effect.DENY: "call.denied"}
 
 def _verdict(call: Call, decision: Decision, now: int) -> Proceed | Refuse:
     """What follows from a plain decision that is committed."""
-    return Proceed(call, decision, now) if decision.effect is Effect.ALLOW else _refuse(call, decision)
+    return _proceed(call, decision, now) if decision.effect is Effect.ALLOW else _refuse(call, decision)
+
+
+def _proceed(call: Call, decision: Decision, now: int, request_id: str = "", grant_id: str = "") -> Proceed:
+    return Proceed(call, decision, now, request_id, grant_id)
 
 
 def _refuse(call: Call, decision: Decision) -> Refuse:

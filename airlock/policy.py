@@ -184,7 +184,9 @@ def _find(
 ) -> Findings:
     """The same; a frame is made only when somebody must be asked alone, which is seldom."""
     candidates, frame = selection.candidates, None
-    holding, trouble, spent = list(selection.always), list[tuple[int, str]](), list[Candidate]()
+    holding = list(selection.always)
+    trouble: list[tuple[int, str]] = []
+    spent: list[Candidate] = []
     for wanted, alone in selection.alone:
         if wanted and wanted not in arguments:
             continue

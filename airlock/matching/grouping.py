@@ -83,13 +83,13 @@ class Group:
             return
         if value is MISSING:
             return
-        if isinstance(value, str):
-            self._ask_text(value, frame, holding, troubled)
-            self._doubt(self.numeric, "is not a number", troubled)
-        elif type(value) is int or (type(value) is float and math.isfinite(value)):
+        if type(value) is int or (type(value) is float and math.isfinite(value)):
             for one in self.limits:
                 holding += one.passed_by(value)
             self._doubt(self.textual, "is not a text", troubled)
+        elif isinstance(value, str):
+            self._ask_text(value, frame, holding, troubled)
+            self._doubt(self.numeric, "is not a number", troubled)
         else:
             self._doubt(self.textual, "is not a text", troubled)
             self._doubt(self.numeric, "is not a number", troubled)
@@ -104,7 +104,7 @@ class Group:
             return
         path = self.path.text
         found = self.sets[path].found(text) if frame is None else frame.found(path, text)
-        if isinstance(found, str):
+        if not isinstance(found, frozenset):
             self._doubt(self.read, found, troubled)
             return
         odd = odd_spelling(text) if self.globbed else ""

@@ -138,7 +138,8 @@ class Calls:
 
     def together(self, receive: Callable[[JsonObject], None], frames: Iterable[JsonObject]) -> None:
         """The calls that these frames begin are judged at the end, in order, and recorded as one."""
-        gathered = self._gathered = list[tuple[Calls, Errand]]()
+        gathered: list[tuple[Calls, Errand]] = []
+        self._gathered = gathered
         try:
             for frame in frames:
                 receive(frame)
@@ -205,7 +206,7 @@ class Calls:
 
     def settle(self, errand: Errand, verdict: Proceed | Refuse) -> None:
         """Do what the gate said."""
-        if isinstance(verdict, Refuse):
+        if not isinstance(verdict, Proceed):
             self._refuse(errand, verdict)
         elif errand.exchange.over:  # given up meanwhile: a late yes runs nothing
             self.complete(verdict, Outcome.CANCELLED)

@@ -49,6 +49,9 @@ INSERT_NEXT = (
 """The same for one, but only where the chain still ends as is said and nothing else has changed: else the
 event has no `prev`, which no row may lack, and an event that somebody put there has its number."""
 
+_blob = bytearray
+"""What bytes are bound as: for `bytes` the library first looks for an adapter, longer than it binds."""
+
 _INSERT_REQUEST = f"INSERT INTO request ({REQUEST}) VALUES ({_marks(REQUEST)})"
 _UPDATE_REQUEST = f"UPDATE request SET ({REQUEST}) = ({_marks(REQUEST)}) WHERE id = ? AND version = ?"
 _INSERT_GRANT = f"INSERT INTO standing_grant ({GRANT}) VALUES ({_marks(GRANT)})"
@@ -84,11 +87,11 @@ def append(cursor: sqlite3.Cursor, tail: Tail, draft: Draft) -> None:
 def append_all(cursor: sqlite3.Cursor, tail: Tail, drafts: Sequence[Draft]) -> None:
     """Put several events behind the tail, or none when one of them cannot be written as JSON."""
     seq, last = tail.seq, tail.hash
-    values: list[Any] = [last]
+    values: list[Any] = [_blob(last)]
     for draft in map(written, drafts):
         seq += 1
         last = digest(last, seq, draft)
-        values += (seq, *draft, last)
+        values += (seq, *draft, _blob(last))
     at, end = 0, len(values) - 1
     for rows, statement in INSERT_EVENTS.items():
         width = rows * _WIDTH
@@ -107,7 +110,7 @@ def append_next(cursor: sqlite3.Cursor, tail: Tail, draft: Draft) -> bool:
     draft, seq = written(draft), tail.seq + 1
     own = digest(tail.hash, seq, draft)
     try:
-        cursor.execute(INSERT_NEXT, (seq, *draft, own, tail.hash, tail.revision))
+        cursor.execute(INSERT_NEXT, (seq, *draft, _blob(own), _blob(tail.hash), tail.revision))
     except sqlite3.IntegrityError:
         return False
     tail.seq, tail.hash = seq, own
