@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -22,6 +21,12 @@ HEAD_SECONDS = 15.0
 HEAD_LIMIT = 64 * 1024
 """Bytes of one head, with its request line."""
 
+MOST_WAITING = 100
+"""Requests that may wait on one connection until earlier ones are answered; each costs us some kilobytes."""
+
+UNREAD_SECONDS = 120.0
+"""How long a client may leave what was written to it unread, where more waits to be written."""
+
 BODY_SECONDS = 0.05
 BODY_AT_ONCE = 32 * 1024
 """A body of so many bytes at most is waited for, so long, before a task begins that reads it as it comes."""
@@ -36,7 +41,13 @@ class Heads(HttpToolsProtocol):
     """
 
     _late: asyncio.TimerHandle | None = None
-    _idle_since = math.inf
+    _idle_since = 0.0
+    """When there was last something to do here."""
+
+    _unread: asyncio.TimerHandle | None = None
+    _answering: RequestResponseCycle | None = None
+    """The request whose answer is next: `cycle` is the one that was read last, and may wait behind it."""
+
     _heading = True
     _fresh = False
     """True while the bytes that ended a head are read: nobody has begun to read its body yet."""
@@ -80,12 +91,14 @@ class Heads(HttpToolsProtocol):
             self._expect_the_rest()
         elif first:
             self._learn(data)
-        if not self._began or self._busy:
-            self._stop()
-        elif self._began > HEAD_LIMIT:
+        if self._began > HEAD_LIMIT:
             self._refuse()
-        else:
+        elif self._began and not self._busy:
             self._wait()
+        else:
+            self._stop()
+        if not self._busy:
+            self._rest()
 
     @property
     def _busy(self) -> bool:
@@ -108,10 +121,10 @@ class Heads(HttpToolsProtocol):
         head, body = found
         scope = head.scope_for(body)
         scope |= {"server": self.server, "client": self.client, "state": self.app_state.copy()}
-        self._unset_keepalive_if_required()
-        before, self.cycle = self.cycle, self._cycle_of(scope)
+        before = self.cycle
+        self.cycle = self._answering = self._cycle_of(scope)
         if not self._give(WholePost(self, self.cycle, body, head.kept)):
-            self.cycle = before
+            self.cycle = self._answering = before
             return False
         self._stop()
         return True
@@ -141,6 +154,9 @@ class Heads(HttpToolsProtocol):
         return self.flow.write_paused or self.transport.is_closing()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self.transport.is_closing():
+            return  # the answer before it was the last of its connection
+        self._answering = cycle
         may_be_whole = self._fresh and cycle.scope["method"] == "POST" and not self.expect_100_continue
         if may_be_whole and app is self._taker:
             self._unstarted = True
@@ -212,6 +228,8 @@ class Heads(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 raise ValueError("nothing is passed on here")  # the parser makes a 400 of it
             return
+        if len(self.pipeline) >= MOST_WAITING:
+            raise ValueError("too many requests at once")  # the parser makes a 400 of it
         self._heading, self._began, self._fresh = False, 0, True
         super().on_headers_complete()
 
@@ -240,33 +258,49 @@ class Heads(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
-        self._idle_since = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self._look_again(self.timeout_keep_alive)
+        self._rest()
         if self._began:
             self._wait()  # part of the next head is here already
 
+    def _rest(self) -> None:
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again(self.timeout_keep_alive)
+
     def _unset_keepalive_if_required(self) -> None:
-        self._idle_since = math.inf
+        """Nothing: the timer runs on, and finds out whether it is wanted."""
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close it if it has been idle so long; else come back when it will have been."""
+        """Close it if it has been idle so long; else come back when it may have been."""
         self.timeout_keep_alive_task = None
+        if self._busy:
+            return  # the end of the answer sets it again
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left <= 0:
             super().timeout_keep_alive_handler()
-        elif left < math.inf:
+        else:
             self._look_again(left)
 
     def _look_again(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop()
-        self._unwait()
-        if self.timeout_keep_alive_task is not None:
-            self.timeout_keep_alive_task.cancel()
+        for timer in (self._late, self._body_due, self._unread, self.timeout_keep_alive_task):
+            if timer is not None:
+                timer.cancel()
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True  # uvicorn tells only the one that was read last
+            self._answering.message_event.set()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
 
     def _count(self, size: int) -> None:
         self._length += size
@@ -274,7 +308,9 @@ class Heads(HttpToolsProtocol):
             raise ValueError("the head is too long")  # the parser makes a 400 of it
 
     def _refuse(self) -> None:
-        if not self.transport.is_closing():
+        if self._busy:
+            self.transport.abort()  # a 400 would stand in the middle of another answer
+        elif not self.transport.is_closing():
             self.send_400_response("The head of the request is too long.")
 
     def _wait(self) -> None:

@@ -11,16 +11,13 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-import uvicorn
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from uvicorn.server import ServerState
 
 from airlock.listener import known
-from airlock.listener.heads import Heads
 from airlock.listener.known import KnownHeads
 from airlock.ports_http import Post, Reply
-from support.listeners import listening
+from support.listeners import connected, listening, turns
 
 pytestmark = pytest.mark.anyio
 
@@ -71,47 +68,14 @@ class Takes(Plain):
         post.answer(200, self.note(post.scope, post.body))
 
 
-class Line(asyncio.Transport):
-    """A connection that keeps what is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.out = b""
-        self.closed = False
-
-    def write(self, data: Any) -> None:
-        assert not self.closed
-        self.out += bytes(data)
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.closed = True
-
-    def pause_reading(self) -> None:
-        return
-
-    def resume_reading(self) -> None:
-        return
-
-
 async def served(app: Any, pieces: list[bytes], heads: KnownHeads | None = None) -> tuple[bytes, bool]:
     """What comes back on one connection for these bytes, and whether it was closed."""
-    config = uvicorn.Config(app, http=Heads, ws="none", lifespan="off", proxy_headers=False, log_config=None)
-    config.load()
-    line = Line()
-    connection = Heads(heads, config=config, server_state=ServerState(), app_state={})
-    connection.connection_made(line)
+    connection, line = connected(app, heads)
     for piece in pieces:
         if line.closed:
             break
         connection.data_received(piece)
-        for _ in range(12):
-            await asyncio.sleep(0)
+        await turns()
     result = line.out, line.closed
     connection.connection_lost(None)
     return result

@@ -1,4 +1,4 @@
-"""A real listener for a test's own app."""
+"""A real listener for a test's own app, and one connection of it without a socket."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import uvicorn
+from uvicorn.server import ServerState
+
+from airlock.listener.heads import Heads
+from airlock.listener.known import KnownHeads
 from airlock.listener.server import Listener
 from airlock.listener.sockets import bound
 
@@ -28,3 +33,48 @@ async def listening(app: Any) -> AsyncIterator[int]:
         listener.should_exit = True
         async with asyncio.timeout(20):
             await serving
+
+
+class Line(asyncio.Transport):
+    """A connection that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = b""
+        self.closed = False
+        self.reading = True
+
+    def write(self, data: Any) -> None:
+        assert not self.closed
+        self.out += bytes(data)
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+def connected(app: Any, heads: KnownHeads | None = None) -> tuple[Heads, Line]:
+    """A connection to this app, and what it is written to; feed it with `data_received`."""
+    config = uvicorn.Config(app, http=Heads, ws="none", lifespan="off", proxy_headers=False, log_config=None)
+    config.load()
+    line = Line()
+    connection = Heads(heads, config=config, server_state=ServerState(), app_state={})
+    connection.connection_made(line)
+    return connection, line
+
+
+async def turns(many: int = 12) -> None:
+    """Let everything run that can."""
+    for _ in range(many):
+        await asyncio.sleep(0)

@@ -1,0 +1,190 @@
+"""What one connection may hold of us, for how long, and when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airlock.listener import heads
+from airlock.listener.heads import Heads
+from airlock.ports_http import Post
+from support.listeners import Line, connected, listening, turns
+
+pytestmark = pytest.mark.anyio
+
+LONG = b"GET /long HTTP/1.1\r\nHost: here\r\n\r\n"
+SHORT = b"GET /short HTTP/1.1\r\nHost: here\r\n\r\n"
+EARLY = b"PUT /short HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
+WHOLE = b"POST /whole HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class App:
+    """Answers at once, but on `/long` when the client is gone; takes whole POSTs."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.left = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.seen.append(scope["path"])
+        if scope["path"] == "/long":
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self.left += 1
+            return
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    def take(self, post: Post) -> bool:
+        self.seen.append("taken")
+        post.answer(202)
+        return True
+
+
+def later(connection: Heads, line: Line, seconds: float) -> bool:
+    """True when it was closed after so long without a byte."""
+    connection._idle_since -= seconds
+    if connection.timeout_keep_alive_task is not None:
+        connection.timeout_keep_alive_task.cancel()
+        connection.timeout_keep_alive_handler()
+    return line.closed
+
+
+async def test_an_idle_connection_is_closed() -> None:
+    connection, line = connected(App())
+    connection.data_received(SHORT)
+    await turns()
+    assert not later(connection, line, connection.timeout_keep_alive - 5)
+    assert later(connection, line, 6)
+    connection.connection_lost(None)
+
+
+@pytest.mark.parametrize("rest", [[b"abcd"], [b"ab"], [b"ab", b"cd"]])
+async def test_a_body_that_comes_after_its_answer_holds_no_connection(rest: list[bytes]) -> None:
+    connection, line = connected(App())
+    connection.data_received(EARLY)
+    await turns()
+    assert line.out.startswith(b"HTTP/1.1 204")
+    for piece in rest:
+        connection.data_received(piece)
+        await turns()
+    assert later(connection, line, connection.timeout_keep_alive + 1)
+    connection.connection_lost(None)
+
+
+async def test_an_answer_may_take_long_behind_one_that_was_there_at_once() -> None:
+    app = App()
+    connection, line = connected(app)
+    connection.data_received(WHOLE + LONG)
+    await turns()
+    assert app.seen == ["taken", "/long"]
+    assert not later(connection, line, 10 * connection.timeout_keep_alive)
+    connection.connection_lost(None)
+    await turns()
+    assert app.left == 1
+
+
+@pytest.mark.parametrize("behind", [[SHORT], [SHORT, SHORT], [WHOLE], [SHORT[:9]], [EARLY]])
+async def test_who_hangs_up_is_gone_for_a_request_with_others_behind_it(behind: list[bytes]) -> None:
+    app = App()
+    connection, line = connected(app)
+    connection.data_received(LONG)
+    await turns()
+    for piece in behind:
+        connection.data_received(piece)
+    line.close()
+    connection.connection_lost(None)
+    await turns()
+    assert (app.seen, app.left) == (["/long"], 1)
+
+
+async def test_only_so_many_requests_wait_on_one_connection() -> None:
+    app = App()
+    connection, line = connected(app)
+    connection.data_received(SHORT + WHOLE * heads.MOST_WAITING)
+    await turns(20 * heads.MOST_WAITING)
+    assert len(app.seen) == heads.MOST_WAITING + 1
+    connection.data_received(LONG + SHORT * (heads.MOST_WAITING + 1))
+    assert line.closed
+    assert len(connection.pipeline) == heads.MOST_WAITING
+    connection.connection_lost(None)
+    await turns()
+    assert app.left == 1
+
+
+async def test_a_head_without_end_ends_beside_a_request_that_is_open_too() -> None:
+    connection, line = connected(App())
+    connection.data_received(LONG)
+    await turns()
+    connection.data_received(SHORT[:-2] + b"X: ")
+    sent = 0
+    while not line.closed:
+        connection.data_received(b"x" * 1_000)
+        sent += 1_000
+        assert sent <= 2 * heads.HEAD_LIMIT
+    assert line.out == b""  # no 400 in the place of an answer
+    connection.connection_lost(None)
+    await turns()
+
+
+async def test_nothing_begins_behind_the_last_answer_of_a_connection() -> None:
+    app = App()
+    connection, line = connected(app)
+    connection.data_received(WHOLE[:-2])
+    connection.shutdown()
+    connection.data_received(WHOLE[-2:] + SHORT)
+    await turns()
+    assert line.closed
+    assert b"connection: close" in line.out
+    assert app.seen == ["taken"]
+    connection.connection_lost(None)
+
+
+async def test_no_timer_is_left_when_a_connection_is_lost() -> None:
+    states: list[Callable[[Heads], None]] = [
+        lambda one: None,
+        lambda one: one.data_received(SHORT[:9]),
+        lambda one: one.data_received(SHORT),
+        lambda one: one.data_received(WHOLE),
+        lambda one: one.data_received(WHOLE[:-2]),
+        lambda one: one.data_received(WHOLE + SHORT[:9]),
+        lambda one: one.pause_writing(),
+    ]
+    loop: Any = asyncio.get_running_loop()
+    for state in states:
+        connection, _ = connected(App())
+        state(connection)
+        await turns()
+        connection.connection_lost(ConnectionResetError())
+        names = ("_late", "_body_due", "_unread", "timeout_keep_alive_task")
+        timers = [timer for name in names if (timer := getattr(connection, name)) is not None]
+        assert all(timer.cancelled() for timer in timers)
+    assert loop.is_running()
+
+
+async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "UNREAD_SECONDS", 0.3)
+    gone = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while (await _soon(receive))["type"] != "http.disconnect":
+            await send({"type": "http.response.body", "body": b"x" * 300_000, "more_body": True})
+        gone.set()
+
+    async def _soon(receive: Any) -> Any:
+        try:
+            async with asyncio.timeout(0):
+                return await receive()
+        except TimeoutError:
+            return {"type": "nothing"}
+
+    async with listening(app) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**12)
+        writer.write(SHORT)
+        async with asyncio.timeout(20):
+            await gone.wait()
+        writer.close()
