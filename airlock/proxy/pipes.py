@@ -24,13 +24,16 @@ CHUNK: Final = 64 * 1024
 HIGH_WATER: Final = 1024 * 1024
 LOW_WATER: Final = 256 * 1024
 
+EARLY: Final = 8
+"""Lines of a batch that wait for its end; more leave before, so that the other end works meanwhile."""
+
 _log = logging.getLogger("airlock.pipes")
 
 
 class _Batch:
     """Writers that wait for the end of the batch of lines that is being handled now.
 
-    Answers to lines that arrived together leave together: one system call instead of one for each.
+    Answers to lines that arrived together leave together: one system call for some instead of one for each.
     """
 
     __slots__ = ("depth", "dirty")
@@ -55,7 +58,7 @@ _batch = _Batch()  # one loop reads pipes in a process, and a batch never outliv
 
 
 def together() -> _Batch:
-    """What is written within leaves at the end, in one system call for each descriptor."""
+    """What is written within leaves at the end at the latest, in one system call for each descriptor."""
     return _batch
 
 
@@ -196,7 +199,7 @@ class LineWriter:
         self.size += len(data)
         if self._watching:
             self._weigh()
-        elif not _batch.depth:
+        elif not _batch.depth or len(self._pieces) >= EARLY:
             self.flush()
         elif not self._queued:
             self._queued = True
