@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from json.encoder import encode_basestring as quote
 from typing import Any, Final, TypeAlias
 
-from airlock.canonical import encode, parse
+from airlock.canonical import encode_text, parse
 from airlock.errors import WireError
 from airlock.model import JsonObject
 
@@ -38,7 +39,10 @@ _GLIMPSES: Final = (
 )
 """How serializers write a message: `id` first, or last beside `jsonrpc`."""
 
-_BREAKS: Final = ((b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"), (b"\xc2\x85", rb"\u0085"))
+_BREAKS: Final = (("\u2028", r"\u2028"), ("\u2029", r"\u2029"), ("\x85", r"\u0085"))
+
+_ANSWER: Final = ("jsonrpc", "id", "result")
+_REQUEST: Final = ("jsonrpc", "id", "method", "params")
 
 
 class FrameError(WireError):
@@ -152,12 +156,26 @@ def encode_line(frame: JsonObject) -> bytes:
 
     The characters that some line readers take for a line end (U+2028, U+2029, U+0085) are escaped.
     """
-    data = encode(frame)
-    if not data.isascii():
+    text = _text(frame)
+    if not text.isascii():
         for raw, escaped in _BREAKS:
-            if raw in data:
-                data = data.replace(raw, escaped)
-    return data + b"\n"
+            if raw in text:
+                text = text.replace(raw, escaped)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise WireError("cannot be written as JSON: a string holds a lone surrogate") from None
+
+
+def _text(frame: JsonObject) -> str:
+    """The frame as a line of text; what all calls, and all answers, have in common is not encoded anew."""
+    members = tuple(frame)
+    if members == _ANSWER and type(frame["id"]) is int:
+        return f'{{"jsonrpc":"2.0","id":{frame["id"]},"result":{encode_text(frame["result"])}}}\n'
+    if members == _REQUEST and type(frame["id"]) is int:
+        method, params = quote(frame["method"]), encode_text(frame["params"])
+        return f'{{"jsonrpc":"2.0","id":{frame["id"]},"method":{method},"params":{params}}}\n'
+    return encode_text(frame) + "\n"
 
 
 def request_frame(frame_id: Id, method: str, params: JsonObject | None = None) -> JsonObject:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airlock.canonical import encode
 from airlock.errors import WireError
 from airlock.proxy import wire
 
@@ -95,11 +96,43 @@ def test_a_frame_is_written_as_one_line_that_no_line_reader_cuts() -> None:
     assert wire.decode(line) == frame
 
 
+VALUES = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)),
+    max_leaves=8,
+)
+MEMBERS = st.lists(
+    st.one_of(
+        st.tuples(st.just("id"), st.one_of(st.integers(), st.text(), st.booleans())),
+        st.tuples(st.just("method"), st.text()),
+        st.tuples(st.sampled_from(["params", "result", "error", "more"]), VALUES),
+    ),
+    max_size=4,
+)
+
+
+@given(MEMBERS)
+def test_a_frame_of_any_shape_is_written_as_the_one_encoder_would(members: list[tuple[str, object]]) -> None:
+    frame = {"jsonrpc": "2.0", **dict(members)}
+    text = encode(frame).decode()
+    for sign in "\u2028\u2029\x85":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    assert wire.encode_line(frame) == text.encode() + b"\n"
+
+
 def test_what_json_cannot_say_is_not_written() -> None:
+    for bad in (float("nan"), "\ud800", {"\ud800": 1}, {1: object()}):
+        for frame in (
+            {"jsonrpc": "2.0", "id": 1, "result": bad},
+            wire.request_frame(1, "x", {"a": bad}),
+            wire.notification_frame("x", {"a": bad}),
+        ):
+            with pytest.raises(WireError):
+                wire.encode_line(frame)
     with pytest.raises(WireError):
-        wire.encode_line({"jsonrpc": "2.0", "id": 1, "result": float("nan")})
-    with pytest.raises(WireError):
-        wire.encode_line({"jsonrpc": "2.0", "id": 1, "result": "\ud800"})
+        wire.encode_line(wire.request_frame(1, "\ud800", {}))
 
 
 @given(st.lists(st.binary(max_size=40).map(lambda raw: raw.replace(b"\n", b"")), max_size=8), st.data())
