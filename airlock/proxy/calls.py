@@ -287,8 +287,10 @@ class Calls:
             text = f"`{errand.target.provider}` answered with a `{found[:40]}` that was not agreed on"
             reply = {"error": {"code": INTERNAL_ERROR, "message": text}}
         exchange.proceed = None
-        self.complete(proceed, *outcome_of(reply))
-        self._client.answer(exchange, reply_for(self._client.era or "legacy", era, errand.method, reply))
+        try:
+            self._client.answer(exchange, reply_for(self._client.era or "legacy", era, errand.method, reply))
+        finally:  # the client reads meanwhile
+            self.complete(proceed, *outcome_of(reply))
 
     def _relayed(self, errand: Errand, proceed: Proceed, reply: Reply) -> bool:
         return self.tasks is not None and self.tasks.relay(errand, proceed, reply)

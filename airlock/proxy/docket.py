@@ -43,7 +43,11 @@ class Docket:
     def judge(self, entered: Sequence[tuple[Calls, Errand]]) -> None:
         """Decide these calls in their order, and let each go its way."""
         verdicts = self._gate.submit_all_now([errand.call for _, errand in entered])
-        self._release(zip(entered, verdicts, strict=True))
+        if len(entered) > 1:
+            self._release(zip(entered, verdicts, strict=True))
+        else:
+            for (calls, errand), verdict in zip(entered, verdicts, strict=True):
+                calls.judged(errand, verdict)
 
     def _release(self, judged: Iterator[tuple[tuple[Calls, Errand], Proceed | Refuse | None]]) -> None:
         """Let each go its way; a defect that one meets is no other's."""

@@ -153,9 +153,10 @@ class LineReader:
         return False
 
     def _hand_on(self, lines: list[bytes]) -> None:
-        if not lines:
-            return
-        with _batch:
+        if len(lines) > 1:
+            with _batch:
+                self._on_lines(lines)
+        elif lines:  # what comes of one line leaves at once: whoever gets it works while we go on
             self._on_lines(lines)
 
 

@@ -173,13 +173,36 @@ async def test_of_a_large_batch_the_first_leave_before_the_last_are_made() -> No
         written.append(os.read(out_read, 4096))
 
     reader = pipes.LineReader(in_read, answer, writer.close)
-    os.write(in_write, b"go\n")
+    os.write(in_write, b"go\non\n")
     async with asyncio.timeout(10):
         while not written:
             await asyncio.sleep(0)
     written.append(os.read(out_read, 4096))
     assert [text.count(b"\n") for text in written] == [pipes.EARLY, pipes.EARLY - 1]
     assert b"".join(written).split() == [b"%d" % number for number in range(2 * pipes.EARLY - 1)]
+    reader.close()
+    writer.close()
+    os.close(in_write)
+    os.close(out_read)
+
+
+async def test_what_comes_of_one_line_leaves_at_once() -> None:
+    (in_read, in_write), (out_read, out_write) = os.pipe(), os.pipe()
+    os.set_blocking(out_read, False)
+    writer = pipes.LineWriter(out_write, pytest.fail)
+    written: list[bytes] = []
+
+    def answer(lines: list[bytes]) -> None:
+        for line in lines:
+            writer.write(b"got " + line + b"\n")
+            written.append(os.read(out_read, 4096))
+
+    reader = pipes.LineReader(in_read, answer, writer.close)
+    os.write(in_write, b"one\n")
+    async with asyncio.timeout(10):
+        while not written:
+            await asyncio.sleep(0)
+    assert written == [b"got one\n"]
     reader.close()
     writer.close()
     os.close(in_write)
