@@ -56,6 +56,7 @@ MAX_KIND: Final = 65_536
 """Bytes that a client may say of itself with each request."""
 
 IDLE_SECONDS: Final = 900.0
+ENDING: Final = "the gateway is ending: try again in a moment"
 
 _STATUS: Final = {
     METHOD_NOT_FOUND: 404,
@@ -77,7 +78,7 @@ class House:
     principal: Principal
     session: Session
     router: Router
-    open: int = 0
+    open: set[_Exchange] = field(default_factory=set)
     ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     closing: asyncio.TimerHandle | None = None
 
@@ -108,8 +109,7 @@ class Modern:
     def post(self, reply: Reply, scope: Scope, frame: JsonObject, principal: Principal) -> None:
         """One exchange."""
         if self._closed:
-            text = "the gateway is ending: try again in a moment"
-            refuse(reply, 503, error_frame(frame.get("id"), INTERNAL_ERROR, text))
+            refuse(reply, 503, error_frame(frame.get("id"), INTERNAL_ERROR, ENDING))
         elif "method" not in frame:
             refuse(reply, 400, error_frame(None, INVALID_REQUEST, "modern clients send no responses"))
         elif "id" not in frame:
@@ -126,15 +126,16 @@ class Modern:
             text = "a client of another kind is one too many: say the same of yourself, or try again later"
             refuse(reply, 503, error_frame(frame["id"], INVALID_REQUEST, text))
             return
-        house.open += 1
+        known = frame["method"] != "tools/call" or house.session.knows(frame["params"])
         exchange = _Exchange(house, frame, partial(self._left, key, house))
-        if frame["method"] != "tools/call" or house.session.knows(frame["params"]):
+        house.open.add(exchange)
+        if known:
             exchange.begin(reply, scope["headers"])
         else:
             reply.carry(exchange.begin_later)
 
-    def _left(self, key: bytes, house: House) -> None:
-        house.open -= 1
+    def _left(self, key: bytes, house: House, exchange: _Exchange) -> None:
+        house.open.discard(exchange)
         self._schedule(key, house)
 
     def _house(self, key: bytes, principal: Principal) -> House | None:
@@ -190,6 +191,9 @@ class Modern:
             if house.closing is not None:
                 house.closing.cancel()
         await asyncio.gather(*(_close(house) for house in houses), *self._tasks)
+        for house in houses:
+            for exchange in list(house.open):
+                exchange.close()
 
 
 def _kind(frame: JsonObject, principal: Principal) -> list[object]:
@@ -206,10 +210,11 @@ async def _close(house: House) -> None:
 class _Exchange:
     """One request of a modern client: plain JSON when the answer comes first and soon, else a stream."""
 
-    def __init__(self, house: House, frame: JsonObject, over: Callable[[], None]) -> None:
+    def __init__(self, house: House, frame: JsonObject, over: Callable[[_Exchange], None]) -> None:
         self._house = house
         self._frame = frame
         self._over = over
+        self._prompt: Prompt | None = None
         self._own = next(house.ids)
         self._status = 0
         self._outbox = Outbox()
@@ -218,18 +223,18 @@ class _Exchange:
     def begin(self, reply: Reply, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Ask the session, and answer with what it says."""
         self._reply = reply
-        self._prompt = Prompt(self._prompted)
+        prompt = self._prompt = Prompt(self._prompted)
         try:
             problem = self._problem(headers)
             if problem is not None:
                 self.take(problem)
-            else:
+            elif not self._outbox.ended:  # it has when the gateway began to end in between
                 self._house.session.receive({**self._frame, "id": self._own}, self._restore)
         except BaseException:
-            self._prompt.drop()
+            prompt.drop()
             self._end()
             raise
-        self._prompt.wait()
+        prompt.wait()
 
     async def begin_later(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The same once upstreams that are starting have said what they have."""
@@ -260,10 +265,11 @@ class _Exchange:
         if final and not self._began:
             self._status = _status(frame)
         self._began = True
-        if self._status and self._prompt.open:
-            self._prompt.say(data)
-            return
-        self._prompt.say(None)
+        prompt = self._prompt
+        if prompt is not None and prompt.open:
+            prompt.say(data if self._status else None)
+            if self._status:
+                return
         if data:
             self._outbox.put(data if self._status else event(data))
         if final:
@@ -286,7 +292,11 @@ class _Exchange:
     def _end(self) -> None:
         if not self._ended:
             self._ended = True
-            self._over()
+            self._over(self)
+
+    def close(self) -> None:
+        """The gateway is ending, and whoever should have answered is gone."""
+        self.take(error_frame(self._frame["id"], INTERNAL_ERROR, ENDING))
 
     async def _write(self, send: Send) -> None:
         """What did not come soon: JSON if the answer comes first all the same, else a stream."""

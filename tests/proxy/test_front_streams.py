@@ -427,3 +427,16 @@ async def test_the_gateway_ends_within_seconds_with_everybody_still_there(tmp_pa
         assert len(await front.pending(40)) == 40
         await approve(front, "open-7")
         assert "isError" not in await modern(front).ask("tools/call", asked("open-7"))
+
+
+async def test_a_modern_client_that_waits_for_a_person_is_told_that_the_gateway_ends(tmp_path: Path) -> None:
+    async with gateway(written(tmp_path)) as front:
+        new = modern(front)
+        waiting = asyncio.create_task(new.open("tools/call", asked("open")))
+        await front.pending()
+        front.terminate()
+        async with asyncio.timeout(20):
+            stream = await waiting
+        assert "the gateway is ending" in (await stream.answered())["error"]["message"]
+        assert await front.ended() == 0
+        await new.close()
