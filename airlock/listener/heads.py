@@ -25,7 +25,7 @@ MOST_WAITING = 100
 """Requests that may wait on one connection until earlier ones are answered; each costs us some kilobytes."""
 
 UNREAD_SECONDS = 120.0
-"""How long a client may leave what was written to it unread, where more waits to be written."""
+"""How long a client may read nothing of what waits for it."""
 
 BODY_SECONDS = 0.05
 BODY_AT_ONCE = 32 * 1024
@@ -45,6 +45,9 @@ class Heads(HttpToolsProtocol):
     """When there was last something to do here."""
 
     _unread: asyncio.TimerHandle | None = None
+    _left = 0
+    """Bytes that were unread when we looked last."""
+
     _answering: RequestResponseCycle | None = None
     """The request whose answer is next: `cycle` is the one that was read last, and may wait behind it."""
 
@@ -295,7 +298,18 @@ class Heads(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unread = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+        self._expect_a_reader()
+
+    def _expect_a_reader(self) -> None:
+        """While there is much to read, less of it must be left each time that we look."""
+        self._left = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(UNREAD_SECONDS, self._look_for_a_reader)
+
+    def _look_for_a_reader(self) -> None:
+        if self.transport.get_write_buffer_size() < self._left:
+            self._expect_a_reader()
+        else:
+            self.transport.abort()
 
     def resume_writing(self) -> None:
         super().resume_writing()

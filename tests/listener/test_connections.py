@@ -188,3 +188,23 @@ async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyP
         async with asyncio.timeout(20):
             await gone.wait()
         writer.close()
+
+
+async def test_a_client_may_read_slowly() -> None:
+    connection, line = connected(App())
+    line.write(b"x" * 200_000)
+    connection.pause_writing()
+    for _ in range(50):
+        line.out = line.out[:-1_000]
+        look(connection)
+        assert not line.closed
+    look(connection)
+    assert line.closed
+    connection.connection_lost(None)
+
+
+def look(connection: Heads) -> None:
+    """Have the time pass in which the client should have read something."""
+    assert connection._unread is not None
+    connection._unread.cancel()
+    connection._look_for_a_reader()

@@ -27,10 +27,10 @@ class Wire:
         self._reader = reader
         self.writer = writer
 
-    async def send(self, body: Any, headers: dict[str, str]) -> tuple[int, Any]:
+    async def send(self, body: Any, headers: dict[str, str], path: str = "/mcp") -> tuple[int, Any]:
         """The status and the JSON of the answer."""
         data = json.dumps(body).encode()
-        lines = ["POST /mcp HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         head = "\r\n".join([*lines, f"Content-Length: {len(data)}", "", ""]).encode()
         self.writer.write(head + data)
         async with asyncio.timeout(20):
@@ -165,3 +165,37 @@ async def test_a_body_that_is_no_message_is_refused_under_a_known_head(
             status, answer = await line.send(body, headers)
             assert (status, "error" in answer) == (400, True), body
             assert (await line.send(call(1), headers))[0] == 200
+
+
+async def test_a_key_that_was_revoked_is_refused_at_the_next_call(tmp_path: Path) -> None:
+    async with gateway(written(tmp_path)) as front, wire(front) as line:
+        key = await front.rest("POST", "/keys", {"name": "short", "scopes": ["mcp"]})
+        client = Client(front, "/mcp", key["key"])
+        await client.initialize()
+        await client.call("odd__echo")
+        headers = {"Host": front.url.removeprefix("http://"), **client.headers}
+        for number in range(5):
+            assert (await line.send(call(number), headers))[0] == 200
+        await front.rest("DELETE", f"/keys/{key['id']}")
+        for number in range(2):
+            assert (await line.send(call(number), headers))[0] == 401
+        await client.close()
+
+
+async def test_one_clients_head_does_not_speak_for_a_session_of_another(tmp_path: Path) -> None:
+    agents = {name: {"token": f"{name}-alone-knows-this-token", "allow": ["odd/**"]} for name in "ab"}
+    async with gateway(written(tmp_path, agents=agents)) as front, wire(front) as line:
+        clients = {name: Client(front, f"/agents/{name}/mcp", agents[name]["token"]) for name in agents}
+        heads = {}
+        for name, client in clients.items():
+            await client.initialize()
+            await client.call("odd__echo")
+            heads[name] = {"Host": front.url.removeprefix("http://"), **client.headers}
+        for _ in range(3):
+            for name, other in (("a", "b"), ("b", "a")):
+                stolen = heads[name] | {"Mcp-Session-Id": heads[other]["Mcp-Session-Id"]}
+                assert (await line.send(call(1), heads[name], f"/agents/{name}/mcp"))[0] == 200
+                assert (await line.send(call(1), stolen, f"/agents/{name}/mcp"))[0] == 404
+                assert (await line.send(call(1), heads[name], f"/agents/{other}/mcp"))[0] == 403
+        for client in clients.values():
+            await client.close()

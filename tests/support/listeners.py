@@ -48,6 +48,9 @@ class Line(asyncio.Transport):
         assert not self.closed
         self.out += bytes(data)
 
+    def get_write_buffer_size(self) -> int:
+        return len(self.out)
+
     def is_closing(self) -> bool:
         return self.closed
 
