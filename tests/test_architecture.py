@@ -164,7 +164,7 @@ EDGES = {
     "cli/main.py",  # a person never sees a traceback
     "hookcli.py",  # a hook ends with a decision, whatever happens
     "web/hook.py",  # so does one over HTTP
-    "listener/heads.py",  # a request that comes whole gets its 500, as one in a task does
+    "listener/connection.py",  # a request that comes whole gets its 500, as one in a task does
     "matching/cel.py",  # the engine's panics are not Exceptions
 }
 """Where everything may be caught, and why. Each has a test that makes it fire."""

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from airlock.ports_http import App, Headers, Receive, Scope, Send
 
 if TYPE_CHECKING:
-    from airlock.listener.heads import Heads
+    from airlock.listener.connection import Connection
 
 log = logging.getLogger(__name__)
 
@@ -20,13 +20,15 @@ log = logging.getLogger(__name__)
 class WholePost:
     """One such request of one connection. Implements `ports_http.Post`."""
 
-    __slots__ = ("_counted", "_cycle", "_given", "_heads", "body", "kept", "scope")
+    __slots__ = ("_connection", "_counted", "_cycle", "_given", "body", "kept", "scope")
 
-    def __init__(self, heads: Heads, cycle: RequestResponseCycle, body: bytes, kept: dict[str, Any]) -> None:
+    def __init__(
+        self, connection: Connection, cycle: RequestResponseCycle, body: bytes, kept: dict[str, Any]
+    ) -> None:
         self.scope: Scope = cycle.scope  # type: ignore[assignment]
         self.body = body
         self.kept = kept
-        self._heads = heads
+        self._connection = connection
         self._cycle = cycle
         self._counted: Callable[[int], None] = _uncounted
         self._given = False
@@ -42,7 +44,7 @@ class WholePost:
 
     def answer(self, status: int, content: bytes = b"", headers: Headers = ()) -> None:
         """Send a whole answer now; to a client that reads too slowly, when it can take it."""
-        if self._heads.flow.write_paused:
+        if self._connection.flow.write_paused:
             self.carry(partial(_answering, status, content, headers))
             return
         self._give()
@@ -70,7 +72,7 @@ class WholePost:
         cycle = self._cycle
         cycle.body, cycle.more_body = bytearray(self.body), False
         cycle.message_event.set()
-        self._heads.start(cycle, partial(_carried, app, self._counted))
+        self._connection.start(cycle, partial(_carried, app, self._counted))
 
     def fail(self, error: Exception) -> None:
         """A defect of ours: a 500, as for any app that raises, unless the request is on its way already."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httptools
 
 if TYPE_CHECKING:
-    from airlock.listener.heads import Heads
+    from airlock.listener.bounded import Bounded
 
 
 class Requests(httptools.HttpRequestParser):
@@ -18,9 +18,9 @@ class Requests(httptools.HttpRequestParser):
     for a request: whoever writes bodies could write requests.
     """
 
-    def __init__(self, heads: Heads) -> None:
-        super().__init__(heads)
-        self._heads = heads
+    def __init__(self, connection: Bounded) -> None:
+        super().__init__(connection)
+        self._connection = connection
         self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does: it closes by itself
 
     def feed_data(self, data: bytes | bytearray | memoryview | array.array[int]) -> None:
@@ -29,8 +29,8 @@ class Requests(httptools.HttpRequestParser):
             try:
                 httptools.HttpRequestParser.feed_data(reading, data)
             except httptools.HttpParserUpgrade as wish:
-                data = self._heads.plainly() + bytes(data)[wish.args[0] :]
+                data = self._connection.plainly() + bytes(data)[wish.args[0] :]
                 # A new one: after such a head the old one may take the connection for closed.
-                self._heads.parser = reading = Requests(self._heads)
+                self._connection.parser = reading = Requests(self._connection)
             else:
                 return

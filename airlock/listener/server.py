@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 
-from airlock.listener.heads import Heads
+from airlock.listener.connection import Connection
 from airlock.listener.known import KnownHeads
 from airlock.listener.sockets import address, take_descriptors
 
@@ -34,7 +34,7 @@ class Listener(uvicorn.Server):
         self._socket = listening
         config = uvicorn.Config(
             app,
-            http=partial(Heads, KnownHeads()),  # type: ignore[arg-type] # whatever makes a protocol will do
+            http=partial(Connection, KnownHeads()),  # type: ignore[arg-type] # whatever makes a protocol will do
             ws="none",
             lifespan="off",
             access_log=False,

@@ -129,7 +129,7 @@ HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 async def test_who_opens_connections_and_says_nothing_does_not_hold_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("airlock.listener.heads.HEAD_SECONDS", 0.3)
+    monkeypatch.setattr("airlock.listener.bounded.HEAD_SECONDS", 0.3)
     held, release = asyncio.Event(), asyncio.Event()
 
     async def app(scope: Json, receive: Any, send: Any) -> None:

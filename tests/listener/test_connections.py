@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from airlock.listener import heads
-from airlock.listener.heads import Heads
+from airlock.listener import bounded, corked
+from airlock.listener.connection import Connection
 from airlock.ports_http import Post
 from support.listeners import Line, connected, listening, turns
 
 pytestmark = pytest.mark.anyio
 
 LONG = b"GET /long HTTP/1.1\r\nHost: here\r\n\r\n"
+STREAM = b"GET /stream HTTP/1.1\r\nHost: here\r\n\r\n"
 SHORT = b"GET /short HTTP/1.1\r\nHost: here\r\n\r\n"
 EARLY = b"PUT /short HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
 WHOLE = b"POST /whole HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{}"
@@ -30,7 +31,10 @@ class App:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.seen.append(scope["path"])
-        if scope["path"] == "/long":
+        if scope["path"] == "/stream":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        if scope["path"] in {"/long", "/stream"}:
             while (await receive())["type"] != "http.disconnect":
                 pass
             self.left += 1
@@ -44,7 +48,7 @@ class App:
         return True
 
 
-def later(connection: Heads, line: Line, seconds: float) -> bool:
+def later(connection: Connection, line: Line, seconds: float) -> bool:
     """True when it was closed after so long without a byte."""
     connection._idle_since -= seconds
     if connection.timeout_keep_alive_task is not None:
@@ -104,28 +108,44 @@ async def test_who_hangs_up_is_gone_for_a_request_with_others_behind_it(behind: 
 async def test_only_so_many_requests_wait_on_one_connection() -> None:
     app = App()
     connection, line = connected(app)
-    connection.data_received(SHORT + WHOLE * heads.MOST_WAITING)
-    await turns(20 * heads.MOST_WAITING)
-    assert len(app.seen) == heads.MOST_WAITING + 1
-    connection.data_received(LONG + SHORT * (heads.MOST_WAITING + 1))
+    connection.data_received(SHORT + WHOLE * bounded.MOST_WAITING)
+    await turns(20 * bounded.MOST_WAITING)
+    assert len(app.seen) == bounded.MOST_WAITING + 1
+    connection.data_received(LONG + SHORT * (bounded.MOST_WAITING + 1))
     assert line.closed
-    assert len(connection.pipeline) == heads.MOST_WAITING
+    assert len(connection.pipeline) == bounded.MOST_WAITING
     connection.connection_lost(None)
     await turns()
     assert app.left == 1
 
 
-async def test_a_head_without_end_ends_beside_a_request_that_is_open_too() -> None:
+@pytest.mark.parametrize(("first", "said"), [(LONG, b"HTTP/1.1 400"), (STREAM, b"HTTP/1.1 200")])
+async def test_a_head_without_end_ends_beside_a_request_that_is_open_too(first: bytes, said: bytes) -> None:
     connection, line = connected(App())
-    connection.data_received(LONG)
+    connection.data_received(first)
     await turns()
     connection.data_received(SHORT[:-2] + b"X: ")
     sent = 0
     while not line.closed:
         connection.data_received(b"x" * 1_000)
         sent += 1_000
-        assert sent <= 2 * heads.HEAD_LIMIT
-    assert line.out == b""  # no 400 in the place of an answer
+        assert sent <= 2 * bounded.HEAD_LIMIT
+    assert (line.out[:12], line.out.count(b"HTTP/1.1")) == (said, 1)
+    connection.connection_lost(None)
+    await turns()
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"\x00\r\n\r\n", SHORT * (bounded.MOST_WAITING + 1), b"CONNECT a:1 HTTP/1.1\r\n\r\n"]
+)
+async def test_nothing_is_said_in_the_middle_of_an_answer(wrong: bytes) -> None:
+    connection, line = connected(App())
+    connection.data_received(STREAM)
+    await turns()
+    before = line.out
+    connection.data_received(wrong)
+    assert line.closed
+    assert line.out == before
     connection.connection_lost(None)
     await turns()
 
@@ -143,8 +163,22 @@ async def test_nothing_begins_behind_the_last_answer_of_a_connection() -> None:
     connection.connection_lost(None)
 
 
-async def test_no_timer_is_left_when_a_connection_is_lost() -> None:
-    states: list[Callable[[Heads], None]] = [
+def timers(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.TimerHandle]:
+    """All that are set from now on."""
+    made: list[asyncio.TimerHandle] = []
+    loop = asyncio.get_running_loop()
+    usual = loop.call_later
+
+    def kept(*given: Any, **more: Any) -> asyncio.TimerHandle:
+        made.append(usual(*given, **more))
+        return made[-1]
+
+    monkeypatch.setattr(loop, "call_later", kept)
+    return made
+
+
+async def test_no_timer_is_left_when_a_connection_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    states: list[Callable[[Any], None]] = [
         lambda one: None,
         lambda one: one.data_received(SHORT[:9]),
         lambda one: one.data_received(SHORT),
@@ -153,20 +187,18 @@ async def test_no_timer_is_left_when_a_connection_is_lost() -> None:
         lambda one: one.data_received(WHOLE + SHORT[:9]),
         lambda one: one.pause_writing(),
     ]
-    loop: Any = asyncio.get_running_loop()
+    made = timers(monkeypatch)
     for state in states:
         connection, _ = connected(App())
         state(connection)
         await turns()
         connection.connection_lost(ConnectionResetError())
-        names = ("_late", "_body_due", "_unread", "timeout_keep_alive_task")
-        timers = [timer for name in names if (timer := getattr(connection, name)) is not None]
-        assert all(timer.cancelled() for timer in timers)
-    assert loop.is_running()
+        mine: list[Any] = [one for one in made if not one.cancelled()]
+        assert mine == []
 
 
 async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "UNREAD_SECONDS", 0.3)
+    monkeypatch.setattr(corked, "UNREAD_SECONDS", 0.3)
     gone = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -192,19 +224,35 @@ async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyP
 
 async def test_a_client_may_read_slowly() -> None:
     connection, line = connected(App())
-    line.write(b"x" * 200_000)
+    line.unread = 100_000
     connection.pause_writing()
     for _ in range(50):
-        line.out = line.out[:-1_000]
+        line.unread -= 1_000
         look(connection)
         assert not line.closed
+    connection.resume_writing()
+    connection.pause_writing()
+    line.unread -= 1
+    look(connection)
+    assert not line.closed
     look(connection)
     assert line.closed
     connection.connection_lost(None)
 
 
-def look(connection: Heads) -> None:
+async def test_a_last_answer_that_is_not_read_holds_no_connection() -> None:
+    connection, line = connected(App())
+    line.unread = 100
+    connection.data_received(WHOLE.replace(b"Host: here", b"Connection: close"))
+    assert line.closed
+    line.closed = False
+    look(connection)
+    assert line.closed
+    connection.connection_lost(None)
+
+
+def look(connection: Connection) -> None:
     """Have the time pass in which the client should have read something."""
-    assert connection._unread is not None
-    connection._unread.cancel()
-    connection._look_for_a_reader()
+    assert connection._corked._looking is not None
+    connection._corked.unwatch()
+    connection._corked._look()

@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 
 from airlock.gate import Gate
 from airlock.ids import now_ms
-from airlock.listener.heads import Heads
+from airlock.listener.connection import Connection
 from airlock.web.app import build_app
 from tests.support.gates import open_gate
 
@@ -187,7 +187,7 @@ def open_gateway(folder: Path, policy: str, *, token: str | None = SECRET, **bui
             app = build_app(gate, keys=gate.store, **build)  # type: ignore[arg-type]
             config = uvicorn.Config(
                 app,
-                http=Heads,
+                http=Connection,
                 log_level="warning",
                 lifespan="off",
                 timeout_graceful_shutdown=3,

@@ -10,7 +10,7 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from airlock.listener.heads import Heads
+from airlock.listener.connection import Connection
 from airlock.listener.known import KnownHeads
 from airlock.listener.server import Listener
 from airlock.listener.sockets import bound
@@ -43,13 +43,14 @@ class Line(asyncio.Transport):
         self.out = b""
         self.closed = False
         self.reading = True
+        self.unread = 0
 
     def write(self, data: Any) -> None:
         assert not self.closed
         self.out += bytes(data)
 
     def get_write_buffer_size(self) -> int:
-        return len(self.out)
+        return self.unread
 
     def is_closing(self) -> bool:
         return self.closed
@@ -67,12 +68,14 @@ class Line(asyncio.Transport):
         self.reading = True
 
 
-def connected(app: Any, heads: KnownHeads | None = None) -> tuple[Heads, Line]:
+def connected(app: Any, heads: KnownHeads | None = None) -> tuple[Connection, Line]:
     """A connection to this app, and what it is written to; feed it with `data_received`."""
-    config = uvicorn.Config(app, http=Heads, ws="none", lifespan="off", proxy_headers=False, log_config=None)
+    config = uvicorn.Config(
+        app, http=Connection, ws="none", lifespan="off", proxy_headers=False, log_config=None
+    )
     config.load()
     line = Line()
-    connection = Heads(heads, config=config, server_state=ServerState(), app_state={})
+    connection = Connection(heads, config=config, server_state=ServerState(), app_state={})
     connection.connection_made(line)
     return connection, line
 

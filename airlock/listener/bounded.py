@@ -1,0 +1,212 @@
+"""HTTP/1.1 as uvicorn speaks it, with an end for each state that a connection may be in."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from airlock.listener.corked import Corked
+from airlock.listener.requests import Requests
+from airlock.proxy.http_wire import read_less
+
+HEAD_SECONDS = 15.0
+"""How long a connection may take to send the head of a request: who only opens them holds none for long."""
+
+HEAD_LIMIT = 64 * 1024
+"""Bytes of one head, with its request line."""
+
+MOST_WAITING = 100
+"""Requests that may wait on one connection until earlier ones are answered; each costs us some kilobytes."""
+
+
+class Bounded(HttpToolsProtocol):
+    """One connection. Nobody holds it for nothing, and no client fills our memory through it."""
+
+    _corked: Corked
+    """The same as `transport`, by its own type."""
+
+    _heading = True
+    """True from the end of a request to the end of the next one's head."""
+
+    _begun = 0
+    """Bytes that came of a head that is not whole yet; one that began beside another request counts as 1."""
+
+    _counted = 0
+    """Bytes of that head in what the parser has told of it."""
+
+    _wishes = False
+    """True while a head was read that asks for another protocol: it is read again without that."""
+
+    _late: asyncio.TimerHandle | None = None
+    """Ends a connection whose head does not get to a request."""
+
+    _idle_since = 0.0
+    """When there was last something to do here."""
+
+    _answering: RequestResponseCycle | None = None
+    """The request whose answer is next: `cycle` is the one that was read last, and may wait behind it."""
+
+    # -- the connection --------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        read_less(transport)
+        self._corked = Corked(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, self._corked))
+        self.parser = Requests(self)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        if self._heading:
+            self._begun += len(data)
+        super().data_received(data)
+        if self._begun > HEAD_LIMIT:
+            self.send_400_response("The head of the request is too long.")
+        elif self._begun and not self._busy:
+            self._expect_head()
+        else:
+            self._expect_no_head()
+        if not self._busy:
+            self._rest()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_no_head()
+        self._corked.unwatch()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True  # uvicorn tells only the one that was read last
+            self._answering.message_event.set()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._corked.watch()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._corked.unwatch()
+
+    # -- heads -----------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._begun = self._begun or 1
+        self._counted = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + 4)
+        # The parser keeps blanks behind a value, which are none of it (RFC 9110, 5.5).
+        super().on_header(name, value.rstrip(b" \t"))
+
+    def _count(self, size: int) -> None:
+        self._counted += size
+        if self._counted > HEAD_LIMIT:
+            raise ValueError("the head is too long")  # the parser makes a 400 of it
+
+    def on_headers_complete(self) -> None:
+        self._wishes = self.parser.should_upgrade()
+        if self._wishes:
+            if self.parser.get_method() == b"CONNECT":
+                raise ValueError("nothing is passed on here")  # the parser makes a 400 of it
+            return
+        if len(self.pipeline) >= MOST_WAITING:
+            raise ValueError("too many requests at once")  # the parser makes a 400 of it
+        self._heading, self._begun = False, 0
+        super().on_headers_complete()
+
+    def plainly(self) -> bytes:
+        """The head that was read last, without the wish for another protocol; the last on its connection."""
+        start = b"%b %b HTTP/%b" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode(),
+        )
+        kept = [one for one in self.headers if one[0] not in {b"upgrade", b"connection"}]
+        lines = [start, *(b"%b: %b" % one for one in kept), b"connection: close", b"", b""]
+        return b"\r\n".join(lines)
+
+    def on_message_complete(self) -> None:
+        if not self._wishes:
+            self._heading = True
+            super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say what is wrong, but not in the middle of an answer: then the connection just ends."""
+        current = self._answering
+        if current is not None and current.response_started and not current.response_complete:
+            self.transport.abort()
+        elif not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    # -- answers ---------------------------------------------------------------------------------------
+
+    @property
+    def _busy(self) -> bool:
+        """True while a request is not answered."""
+        cycle: Any = self.cycle  # None until the first request
+        return cycle is not None and not cycle.response_complete
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if not self.transport.is_closing():  # else the answer before it was the last of its connection
+            self._answering = cycle
+            self.start(cycle, app)
+
+    def start(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Let this app answer in a task of its own."""
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """What uvicorn does then, but with one timer for a connection and not one for each answer."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._rest()
+        if self._begun:
+            self._expect_head()  # part of the next one is here already
+
+    # -- how long --------------------------------------------------------------------------------------
+
+    def _expect_head(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _expect_no_head(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _give_up(self) -> None:
+        self._late = None
+        self.transport.abort()
+
+    def _rest(self) -> None:
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again(self.timeout_keep_alive)
+
+    def _look_again(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close it if it has been idle so long; else come back when it may have been."""
+        self.timeout_keep_alive_task = None
+        if self._busy:
+            return  # the end of the answer sets it again
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left <= 0:
+            super().timeout_keep_alive_handler()
+        else:
+            self._look_again(left)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Nothing: the timer runs on, and finds out whether it is wanted."""
