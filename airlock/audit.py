@@ -65,7 +65,7 @@ def _text(seq: int, fields: tuple[Any, ...]) -> bytes:
     # What `canonical` makes of the list, in half of its time. A body is JSON: it has no bare control
     # characters, so only two characters are left to escape.
     own_id, kind, at, body, call_id, request_id, agent, tool = fields
-    escaped = body.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = (body.replace("\\", "\\\\") if "\\" in body else body).replace('"', '\\"')
     text = (
         f"[{seq},{quote(own_id)},{quote(kind)},{at},{quote(call_id)},"
         f'{quote(request_id)},{quote(agent)},{quote(tool)},"{escaped}"]'

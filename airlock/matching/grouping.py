@@ -86,10 +86,12 @@ class Group:
         if type(value) is int or (type(value) is float and math.isfinite(value)):
             for one in self.limits:
                 holding += one.passed_by(value)
-            self._doubt(self.textual, "is not a text", troubled)
+            if self.textual:
+                self._doubt(self.textual, "is not a text", troubled)
         elif isinstance(value, str):
             self._ask_text(value, frame, holding, troubled)
-            self._doubt(self.numeric, "is not a number", troubled)
+            if self.numeric:
+                self._doubt(self.numeric, "is not a number", troubled)
         else:
             self._doubt(self.textual, "is not a text", troubled)
             self._doubt(self.numeric, "is not a number", troubled)

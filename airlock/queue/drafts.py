@@ -54,23 +54,24 @@ class Scribe:
 
     def decided(self, kind: str, call: Call, decision: Decision, at: int | None = None, **more: Any) -> Draft:
         """What the policy decided, now or `at`: `call.allowed`, `request.used` …; `more` joins the body."""
-        rest = text_of(_rest(call, decision) | more) if more or call.parts else self._usual(call, decision)
+        usual = not more and not call.parts
+        rest = self._usual(call, decision) if usual else text_of(_rest(call, decision) | more)[1:]
         arguments = self._redactor.redact(call.arguments, decision.terms.redact)
-        body = f'{{"args":{encode_text(arguments)},{rest[1:]}'
+        body = f'{{"args":{encode_text(arguments)},{rest}'
         tool = decision.tool or call.tool
         # By position, as in `completed`: made for every call, and names would double the time.
         at = self._clock() if at is None else at
         return Draft(self._make_id(), kind, at, body, call.id, "", call.principal.name, tool)
 
     def _usual(self, call: Call, decision: Decision) -> str:
-        """The text of `_rest`, kept for calls of one session that are decided alike."""
+        """The text of `_rest` behind its brace, kept for calls of one session that are decided alike."""
         key = (id(decision), id(call.origin), id(call.principal), id(call.kind))
         kept = self._kept.get(key)
         if kept is None:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.clear()
             # What is kept stays alive, so that its id is not another's while it is in the key.
-            text = text_of(_rest(call, decision))
+            text = text_of(_rest(call, decision))[1:]
             kept = self._kept[key] = (text, decision, call.origin, call.principal)
         return kept[0]
 
