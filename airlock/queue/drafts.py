@@ -108,11 +108,12 @@ class Scribe:
         body = {"args": {}, "effect": "deny", "rule": "", "reason": reason, "refusal": str(Refusal.FAILED)}
         return self._draft("call.denied", body, call_id=call.id, agent=call.agent, tool=call.tool)
 
-    def completed(self, proceed: Proceed, outcome: Outcome, error: str) -> Draft:
-        """How a call that ran came out, and how long it took."""
-        now = self._clock()
-        ran = max(0, now - proceed.started_at)
-        body: Mapping[str, Any] | str = f'{{"outcome":"{outcome}","duration_ms":{ran:d}}}'
+    def completed(self, proceed: Proceed, outcome: Outcome, error: str, at: int | None = None) -> Draft:
+        """How a call that ran came out, and how long it took until now or `at`."""
+        now = self._clock() if at is None else at
+        ran = now - proceed.started_at if now > proceed.started_at else 0
+        # Joined, since a word of an enumeration formats itself, which takes longer than all the rest.
+        body: Mapping[str, Any] | str = '{"outcome":"' + outcome + f'","duration_ms":{ran}}}'
         if error:  # a server may repeat what it was given
             hidden = proceed.decision.terms.redact
             told = self._redactor.scrub(error[:2000], proceed.call.arguments, hidden)
