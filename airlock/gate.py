@@ -323,7 +323,7 @@ class Gate(Counter):
     def complete_all_now(self, ended: Sequence[tuple[Proceed, Outcome, str]]) -> bool:
         """`complete` for several calls in one transaction, without waiting; False when `complete` has to."""
         now = self._clock()
-        drafts = [self._scribe.completed(*one, now) for one in ended]
+        drafts = [self._scribe.completed(proceed, outcome, error, now) for proceed, outcome, error in ended]
         try:
             return self._store.record_all_now(drafts, self._store.controls_now().revision)
         except AirlockError:

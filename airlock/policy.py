@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from airlock.config import HOOK_NAMESPACES, Config
 from airlock.errors import ConfigError, Problem
@@ -41,7 +41,8 @@ class Needs:
 _NO_NEEDS = Needs()
 
 
-class Findings(NamedTuple):
+@dataclass(slots=True)
+class Findings:
     """What one thing's rules said: those that hold, those that could not say, those over their rate."""
 
     selection: Selection

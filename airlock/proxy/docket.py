@@ -28,7 +28,9 @@ class Docket:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._entered: list[tuple[Calls, Errand]] = []
-        self._ended: list[tuple[Calls, Proceed, Outcome, str]] = []
+        self._ended: list[tuple[Proceed, Outcome, str]] = []
+        self._enders: list[Calls] = []
+        """Whose they are that have ended, one for one."""
 
     def enter(self, calls: Calls, errand: Errand) -> None:
         """Have a call decided at the end of this turn."""
@@ -63,11 +65,13 @@ class Docket:
         """Record how a call came out: a moment later, together with others that end then."""
         if not self._ended:
             asyncio.get_running_loop().call_later(RECORD_SECONDS, self.record)
-        self._ended.append((calls, proceed, outcome, error))
+        self._ended.append((proceed, outcome, error))
+        self._enders.append(calls)
 
     def record(self) -> None:
         """Record what has ended so far."""
         ended, self._ended = self._ended, []
-        if ended and not self._gate.complete_all_now([one[1:] for one in ended]):
-            for calls, proceed, outcome, error in ended:
+        enders, self._enders = self._enders, []
+        if ended and not self._gate.complete_all_now(ended):
+            for calls, (proceed, outcome, error) in zip(enders, ended, strict=True):
                 calls.record_later(proceed, outcome, error)

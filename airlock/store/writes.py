@@ -88,9 +88,8 @@ def append_all(cursor: sqlite3.Cursor, tail: Tail, drafts: Sequence[Draft]) -> N
     """Put several events behind the tail, or none when one of them cannot be written as JSON."""
     seq, last = tail.seq, tail.hash
     values: list[Any] = [_blob(last)]
-    for draft in drafts:
-        if type(draft.body) is not str:
-            draft = written(draft)
+    for given in drafts:
+        draft = given if type(given.body) is str else written(given)
         seq += 1
         last = digest(last, seq, draft)
         values += (seq, *draft, _blob(last))
