@@ -65,9 +65,14 @@ class Redactor:
         if paths:
             return {name: self._field(name, value, name, paths) for name, value in arguments.items()}
         known = self._known.get
+        for name, value in arguments.items():
+            if type(value) not in _PLAIN or known(name) is not False:
+                break
+        else:
+            return {**arguments}  # the usual ones: no name of a secret, and nothing to look into
         return {
             name: value
-            if type(value) in _PLAIN and known(name) is False  # the usual argument, without a call
+            if type(value) in _PLAIN and known(name) is False
             else self._field(name, value, name, paths)
             for name, value in arguments.items()
         }
