@@ -72,13 +72,13 @@ class Bounded(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_no_head()
-        self._corked.unwatch()
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
         if self._answering is not None and not self._answering.response_complete:
             self._answering.disconnected = True  # uvicorn tells only the one that was read last
             self._answering.message_event.set()
         super().connection_lost(exc)
+        self._corked.unwatch()
 
     def pause_writing(self) -> None:
         super().pause_writing()

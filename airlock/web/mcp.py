@@ -101,7 +101,7 @@ class Doorman:
         return known.config is self._services.config
 
     def take(self, post: Post, known: Known) -> bool:
-        """Let a whole POST through; False when it is one too many: ask in full."""
+        """Let a whole POST through; False, and to be asked in full, when it is one or a guess too many."""
         scope = post.scope
         if self._authenticator.deaf(address_of(scope)):
             return False
