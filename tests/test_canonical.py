@@ -117,3 +117,19 @@ def test_what_json_cannot_say_is_refused_when_written(value: Any) -> None:
         encode(value)
     with pytest.raises(WireError):
         canonical(value)
+
+
+@pytest.mark.parametrize("opened", ["[", '{"a":', '[{"a":'])
+@pytest.mark.parametrize("padding", ["", "x" * 5_000, "[{" * 300])
+def test_the_depth_counts_whatever_is_opened_and_whatever_texts_hold(opened: str, padding: str) -> None:
+    levels = opened.count("[") + opened.count("{")
+    closed = "".join({"[": "]", "{": "}"}[sign] for sign in reversed(opened) if sign in "[{")
+    text = json.dumps(padding)
+    for depth in (MAX_DEPTH // levels, MAX_DEPTH // levels + 1):
+        nested = opened * depth + text + closed * depth
+        for spelled in (nested, nested.encode()):
+            if depth * levels <= MAX_DEPTH:
+                assert encode(parse(spelled)) == nested.encode()
+            else:
+                with pytest.raises(WireError, match="nested deeper"):
+                    parse(spelled)

@@ -47,7 +47,7 @@ class Docket:
         verdicts = self._gate.submit_all_now([errand.call for _, errand in entered])
         if len(entered) > 1:
             self._release(zip(entered, verdicts, strict=True))
-        else:
+        else:  # what is sent for one call leaves at once
             for (calls, errand), verdict in zip(entered, verdicts, strict=True):
                 calls.judged(errand, verdict)
 

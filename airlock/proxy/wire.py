@@ -226,6 +226,9 @@ class LineSplitter:
         """The lines that are complete now."""
         fresh = not self._size and not self._skipping
         if fresh and data.endswith(b"\n") and len(data) <= self._limit:
+            # A line for itself, the usual case: finding its end is much quicker than splitting there.
+            if data.find(b"\n") == len(data) - 1:
+                return [] if data.isspace() else [data[:-1]]
             return [line for line in data.split(b"\n") if line and not line.isspace()]
         *ended, rest = data.split(b"\n")
         for piece in ended:
