@@ -15,7 +15,7 @@ HEAD_SECONDS = 15.0
 """How long a connection may take to send the head of a request: who only opens them holds none for long."""
 
 HEAD_LIMIT = 64 * 1024
-"""Bytes of one head, with its request line."""
+"""Bytes of one head, with its request line; and of what stands behind or between the pieces of a body."""
 
 MOST_WAITING = 100
 """Requests that may wait on one connection until earlier ones are answered; each costs us some kilobytes."""
@@ -33,8 +33,11 @@ class Bounded(HttpToolsProtocol):
     _begun = 0
     """Bytes that came of a head that is not whole yet; one that began beside another request counts as 1."""
 
+    _beside = 0
+    """Bytes that came since the last piece of a body: sizes of chunks, trailers."""
+
     _counted = 0
-    """Bytes of that head in what the parser has told of it."""
+    """Bytes of a head in what the parser has told of it."""
 
     _wishes = False
     """True while a head was read that asks for another protocol: it is read again without that."""
@@ -60,8 +63,10 @@ class Bounded(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._heading:
             self._begun += len(data)
+        else:
+            self._beside += len(data)
         super().data_received(data)
-        if self._begun > HEAD_LIMIT:
+        if max(self._begun, self._beside) > HEAD_LIMIT:
             self.send_400_response("The head of the request is too long.")
         elif self._begun and not self._busy:
             self._expect_head()
@@ -101,8 +106,10 @@ class Bounded(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + 4)
-        # The parser keeps blanks behind a value, which are none of it (RFC 9110, 5.5).
-        super().on_header(name, value.rstrip(b" \t"))
+        # What stands behind a body is no header: who looked at the head did not see it (RFC 9110, 6.5.1).
+        if self._heading:
+            # The parser keeps blanks behind a value, which are none of it (5.5).
+            super().on_header(name, value.rstrip(b" \t"))
 
     def _count(self, size: int) -> None:
         self._counted += size
@@ -117,7 +124,7 @@ class Bounded(HttpToolsProtocol):
             return
         if len(self.pipeline) >= MOST_WAITING:
             raise ValueError("too many requests at once")  # the parser makes a 400 of it
-        self._heading, self._begun = False, 0
+        self._heading, self._begun, self._beside = False, 0, 0
         super().on_headers_complete()
 
     def plainly(self) -> bytes:
@@ -131,9 +138,13 @@ class Bounded(HttpToolsProtocol):
         lines = [start, *(b"%b: %b" % one for one in kept), b"connection: close", b"", b""]
         return b"\r\n".join(lines)
 
+    def on_body(self, body: bytes) -> None:
+        self._beside = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         if not self._wishes:
-            self._heading = True
+            self._heading, self._beside = True, 0
             super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:

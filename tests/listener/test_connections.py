@@ -19,6 +19,7 @@ LONG = b"GET /long HTTP/1.1\r\nHost: here\r\n\r\n"
 STREAM = b"GET /stream HTTP/1.1\r\nHost: here\r\n\r\n"
 SHORT = b"GET /short HTTP/1.1\r\nHost: here\r\n\r\n"
 EARLY = b"PUT /short HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
 WHOLE = b"POST /whole HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -160,6 +161,60 @@ async def test_nothing_begins_behind_the_last_answer_of_a_connection() -> None:
     assert line.closed
     assert b"connection: close" in line.out
     assert app.seen == ["taken"]
+    connection.connection_lost(None)
+
+
+@pytest.mark.parametrize("path", ["/short", "/whole"])
+@pytest.mark.parametrize("cut", [0, 60, -4])
+async def test_what_stands_behind_a_body_is_no_header(path: str, cut: int) -> None:
+    met: list[Any] = []
+
+    class Notes(App):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await turns()
+            met.append(scope["headers"])
+            await super().__call__(scope, receive, send)
+
+        def take(self, post: Post) -> bool:
+            met.append(post.scope["headers"])
+            return super().take(post)
+
+    connection, line = connected(Notes())
+    method = b"POST" if path == "/whole" else b"PUT"
+    head = b"%b %b HTTP/1.1\r\nHost: here\r\n" % (method, path.encode())
+    sent = head + CHUNKED + b"0\r\nAuthorization: Bearer x\r\nHost: there\r\n\r\n"
+    for piece in (sent[:cut], sent[cut:]):
+        connection.data_received(piece)
+    await turns(30)
+    assert met == [[(b"host", b"here"), (b"transfer-encoding", b"chunked")]]
+    assert line.out.startswith(b"HTTP/1.1 20")
+    connection.connection_lost(None)
+
+
+@pytest.mark.parametrize("start", [b"0\r\nX: ", b"2;x=", b"0\r\n\r\nGET / HTTP/1.1\r\nX: "])
+async def test_what_stands_beside_a_body_has_an_end(start: bytes) -> None:
+    connection, line = connected(App())
+    connection.data_received(b"PUT /short HTTP/1.1\r\nHost: here\r\n" + CHUNKED + start)
+    await turns()
+    sent = 0
+    while not line.closed:
+        connection.data_received(b"x" * 1_000)
+        sent += 1_000
+        assert sent <= 2 * bounded.HEAD_LIMIT
+    connection.connection_lost(None)
+
+
+async def test_a_body_may_come_in_any_pieces() -> None:
+    connection, line = connected(App())
+    connection.data_received(b"PUT /short HTTP/1.1\r\nHost: here\r\n" + CHUNKED)
+    for _ in range(bounded.HEAD_LIMIT // 4):
+        connection.data_received(b"1\r\nx\r\n")
+    connection.data_received(b"%x\r\n" % (4 * bounded.HEAD_LIMIT))
+    for _ in range(4):
+        connection.data_received(b"x" * bounded.HEAD_LIMIT)
+    connection.data_received(b"\r\n0\r\n\r\n" + SHORT)
+    await turns(30)
+    assert line.out.count(b"HTTP/1.1 204") == 2
     connection.connection_lost(None)
 
 
