@@ -185,7 +185,7 @@ def _find(
 ) -> Findings:
     """The same; a frame is made only when somebody must be asked alone, which is seldom."""
     candidates, frame = selection.candidates, None
-    holding = list(selection.always)
+    holding = [*selection.always]
     trouble: list[tuple[int, str]] = []
     spent: list[Candidate] = []
     for wanted, alone in selection.alone:

@@ -10,6 +10,8 @@ from airlock.proxy.eras import DECISION, REFUSED, UNSUPPORTED_VERSION, VERSION
 from airlock.proxy.link import Reply
 from airlock.proxy.wire import INTERNAL_ERROR, INVALID_PARAMS, error_frame
 
+_SUCCESS: Final = (Outcome.SUCCESS, "")
+
 NOT_FOUND: Final = {"legacy": -32002, "modern": INVALID_PARAMS}
 
 
@@ -53,7 +55,7 @@ def outcome_of(reply: Reply) -> tuple[Outcome, str]:
     result = reply.get("result")
     if isinstance(result, dict) and result.get("isError") is True:
         return Outcome.ERROR, "the tool reported an error"
-    return Outcome.SUCCESS, ""
+    return _SUCCESS
 
 
 def refusal_text(refuse: Refuse) -> str:

@@ -68,7 +68,7 @@ class Calls:
             find = partial(self._catalog.tool, name)
             exchange.task = self._client.spawn(self._find(exchange, Kind.TOOL, name, params, find))
             return
-        self._begin(exchange, Kind.TOOL, target, params)
+        self._begin(exchange, _TOOL, target, params)
 
     def prompt(self, exchange: Exchange, params: JsonObject) -> None:
         """prompts/get."""
@@ -124,7 +124,7 @@ class Calls:
         )
 
     def _begin(self, exchange: Exchange, kind: Kind, target: Target, params: JsonObject) -> None:
-        arguments = params.get("arguments", {}) if kind is not Kind.RESOURCE else {}
+        arguments = params.get("arguments", {}) if kind is not _RESOURCE else {}
         call = self._client.call(
             kind, target.provider, target.name, arguments, target.endpoint, params.get("_meta")
         )
@@ -157,7 +157,7 @@ class Calls:
 
     def _outgoing(self, kind: Kind, target: Target, params: JsonObject) -> JsonObject:
         """The params for the upstream: its own name for the thing, everything else as it came."""
-        sent = params if kind is Kind.RESOURCE else {**params, "name": target.name}
+        sent = params if kind is _RESOURCE else {**params, "name": target.name}
         if "task" in sent:  # the experimental tasks of 2025-11-25 are not promised, so they are not asked for
             sent = {name: value for name, value in sent.items() if name != "task"}
         if "inputResponses" in sent and target.upstream.state.era == "legacy":
@@ -375,6 +375,8 @@ class Calls:
 
 
 _ABSENT: Final[Any] = object()
+_TOOL: Final = Kind.TOOL
+_RESOURCE: Final = Kind.RESOURCE
 
 
 def _meta(params: JsonObject) -> JsonObject:
