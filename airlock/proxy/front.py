@@ -20,8 +20,10 @@ from airlock.proxy.client import Seat
 from airlock.proxy.described import Descriptions
 from airlock.proxy.docket import Docket
 from airlock.proxy.front_io import (
+    BODY_SECONDS,
     Awaited,
     BodyTooLarge,
+    BodyTooSlow,
     ClientGone,
     accepts,
     answer,
@@ -108,6 +110,9 @@ class McpApp:
             return
         except BodyTooLarge:
             await answer(send, *self._too_large())
+        except BodyTooSlow:
+            text = f"the message did not arrive within {BODY_SECONDS:g} s"
+            await answer(send, 408, error_frame(None, INVALID_REQUEST, text))
         except WireError as error:
             await answer(send, 400, error_frame(None, error.code, str(error)))
 

@@ -55,6 +55,10 @@ class BodyTooLarge(Exception):
     """The message is longer than the limit."""
 
 
+class BodyTooSlow(Exception):
+    """The message did not arrive in time."""
+
+
 class ClientGone(Exception):
     """The client closed the connection before it had sent its message."""
 
@@ -92,7 +96,7 @@ def _takes(sent: bytes, kinds: tuple[str, ...]) -> bool:
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body; BodyTooLarge once it passes the limit, ClientGone when it breaks off or trickles."""
+    """The whole body; BodyTooLarge once it passes the limit, BodyTooSlow, ClientGone when it breaks off."""
     announced = header(scope, b"content-length") or "0"
     if announced.isdigit() and int(announced[:20]) > limit:
         raise BodyTooLarge
@@ -100,7 +104,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         async with asyncio.timeout(BODY_SECONDS):
             return await _read_whole(receive, limit)
     except TimeoutError:
-        raise ClientGone from None
+        raise BodyTooSlow from None
 
 
 async def _read_whole(receive: Receive, limit: int) -> bytes:

@@ -16,7 +16,8 @@ import pytest
 from airlock.model import Principal
 from airlock.proxy.client import Seat
 from airlock.proxy.factory import make_upstream
-from airlock.proxy.front_io import Awaited, ClientGone, read_body
+from airlock.proxy.front import McpApp
+from airlock.proxy.front_io import Awaited, read_body
 from airlock.proxy.front_modern import MAX_KIND, Modern
 from airlock.proxy.router import Router
 from airlock.proxy.session import Session
@@ -224,7 +225,7 @@ def test_the_gateway_takes_the_descriptors_that_it_may() -> None:
     assert ended.stdout.strip() == "(512, 512)"
 
 
-async def test_a_message_that_trickles_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_message_that_trickles_is_408(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airlock.proxy.front_io.BODY_SECONDS", 0.05)
     pieces = iter([{"type": "http.request", "body": b"{", "more_body": True}])
 
@@ -234,6 +235,14 @@ async def test_a_message_that_trickles_ends(monkeypatch: pytest.MonkeyPatch) -> 
         await asyncio.Event().wait()
         return {}
 
-    async with asyncio.timeout(20):
-        with pytest.raises(ClientGone):
-            await read_body({"headers": []}, receive, 100)
+    sent: list[Json] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {"method": "POST", "path": "/mcp", "headers": headers, "airlock.principal": ALICE}
+    async with facing(tmp_path, policy({"odd": odd(enabled=False)})) as caller:
+        async with asyncio.timeout(20):
+            await McpApp(caller.gate, make=make_upstream)(scope, receive, send)
+    assert sent[0]["status"] == 408
