@@ -67,7 +67,7 @@ class Bounded(HttpToolsProtocol):
             self._beside += len(data)
         super().data_received(data)
         if max(self._begun, self._beside) > HEAD_LIMIT:
-            self.send_400_response("The head of the request is too long.")
+            self.send_400_response("The head of the request, or what stands beside its body, is too long.")
         elif self._begun and not self._busy:
             self._expect_head()
         else:
