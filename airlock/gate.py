@@ -23,6 +23,7 @@ from airlock.model import (
     Controls,
     Decision,
     Effect,
+    Ended,
     Outcome,
     Proceed,
     Refusal,
@@ -307,11 +308,27 @@ class Gate(Counter):
     # -- afterwards ----------------------------------------------------------------------------------
 
     async def complete(self, proceed: Proceed, outcome: Outcome, *, error: str = "") -> None:
-        """Record how a call came out. A failure to record is logged: the call has run already."""
+        """Record how a call came out just now. A failure to record is logged: the call has run already."""
+        await self.record_end(self.ended(proceed, outcome, error))
+
+    def ended(self, proceed: Proceed, outcome: Outcome, error: str = "") -> Ended:
+        """How a call came out just now, to be recorded a moment later."""
+        return Ended(proceed, outcome, error, self._clock())
+
+    async def record_end(self, ended: Ended) -> None:
+        """`complete` for what ended before."""
         try:
-            await self._store.record([self._scribe.completed(proceed, outcome, error)])
+            await self._store.record([self._scribe.completed(ended)])
         except AirlockError as problem:
-            log.warning("the outcome of `%s` could not be recorded: %s", proceed.call.tool, problem)
+            log.warning("the outcome of `%s` could not be recorded: %s", ended.proceed.call.tool, problem)
+
+    def record_ends_now(self, ended: Sequence[Ended]) -> bool:
+        """The same for several in one transaction, without waiting; False when `record_end` has to."""
+        drafts = [self._scribe.completed(one) for one in ended]
+        try:
+            return self._store.record_all_now(drafts, self._store.controls_now().revision)
+        except AirlockError:
+            return False
 
     async def remark(self, kind: str, body: Mapping[str, Any], *, agent: str = "") -> None:
         """Record something that is about no call's decision: a server that asked, a policy that changed."""
@@ -319,15 +336,6 @@ class Gate(Counter):
             await self._store.record([self._scribe.note(kind, body, agent=agent)])
         except AirlockError as problem:
             log.warning("`%s` could not be recorded: %s", kind, problem)
-
-    def complete_all_now(self, ended: Sequence[tuple[Proceed, Outcome, str]]) -> bool:
-        """`complete` for several calls in one transaction, without waiting; False when `complete` has to."""
-        now = self._clock()
-        drafts = [self._scribe.completed(proceed, outcome, error, now) for proceed, outcome, error in ended]
-        try:
-            return self._store.record_all_now(drafts, self._store.controls_now().revision)
-        except AirlockError:
-            return False
 
 
 _ALLOW, _ASK = Effect.ALLOW, Effect.ASK  # for the fast path: each look at a class of words is a call

@@ -344,6 +344,15 @@ class Proceed(NamedTuple):
     grant_id: str = ""
 
 
+class Ended(NamedTuple):
+    """How a call that ran came out, and when: `at` in ms since the epoch."""
+
+    proceed: Proceed
+    outcome: Outcome
+    error: str
+    at: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
     """The call must wait for a person."""

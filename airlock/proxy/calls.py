@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from airlock.errors import UpstreamError, WireError
-from airlock.model import Call, Effect, JsonObject, Kind, Outcome, Proceed, Refusal, Refuse, Wait
+from airlock.model import Call, Effect, Ended, JsonObject, Kind, Outcome, Proceed, Refusal, Refuse, Wait
 from airlock.proxy.answers import Answers, asked_name, outcome_of
 from airlock.proxy.catalog import Catalog, Target
 from airlock.proxy.client import Client, Exchange
@@ -299,9 +299,9 @@ class Calls:
         """Record how it came out: a moment after the answer, together with others that end then."""
         self.docket.ended(self, proceed, outcome, error)
 
-    def record_later(self, proceed: Proceed, outcome: Outcome, error: str) -> None:
+    def record_later(self, ended: Ended) -> None:
         """Record it as soon as the database lets us."""
-        self._client.finish(self._gate.complete(proceed, outcome, error=error))
+        self._client.finish(self._gate.record_end(ended))
 
     # -- refusals ------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from airlock.model import Outcome, Proceed, Refuse
+from airlock.model import Ended, Outcome, Proceed, Refuse
 from airlock.proxy.pipes import together
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Docket:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._entered: list[tuple[Calls, Errand]] = []
-        self._ended: list[tuple[Proceed, Outcome, str]] = []
+        self._ended: list[Ended] = []
         self._enders: list[Calls] = []
         """Whose they are that have ended, one for one."""
 
@@ -65,13 +65,13 @@ class Docket:
         """Record how a call came out: a moment later, together with others that end then."""
         if not self._ended:
             asyncio.get_running_loop().call_later(RECORD_SECONDS, self.record)
-        self._ended.append((proceed, outcome, error))
+        self._ended.append(self._gate.ended(proceed, outcome, error))
         self._enders.append(calls)
 
     def record(self) -> None:
         """Record what has ended so far."""
         ended, self._ended = self._ended, []
         enders, self._enders = self._enders, []
-        if ended and not self._gate.complete_all_now(ended):
-            for calls, (proceed, outcome, error) in zip(enders, ended, strict=True):
-                calls.record_later(proceed, outcome, error)
+        if ended and not self._gate.record_ends_now(ended):
+            for calls, one in zip(enders, ended, strict=True):
+                calls.record_later(one)

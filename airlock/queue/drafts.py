@@ -11,11 +11,10 @@ from airlock.model import (
     ApprovalRequest,
     Call,
     Decision,
+    Ended,
     Grant,
     Origin,
-    Outcome,
     Principal,
-    Proceed,
     Refusal,
     Risk,
 )
@@ -108,10 +107,10 @@ class Scribe:
         body = {"args": {}, "effect": "deny", "rule": "", "reason": reason, "refusal": str(Refusal.FAILED)}
         return self._draft("call.denied", body, call_id=call.id, agent=call.agent, tool=call.tool)
 
-    def completed(self, proceed: Proceed, outcome: Outcome, error: str, at: int | None = None) -> Draft:
-        """How a call that ran came out, and how long it took until now or `at`."""
-        now = self._clock() if at is None else at
-        ran = now - proceed.started_at if now > proceed.started_at else 0
+    def completed(self, ended: Ended) -> Draft:
+        """How a call that ran came out, and how long it took."""
+        proceed, outcome, error, at = ended
+        ran = at - proceed.started_at if at > proceed.started_at else 0
         # Joined, since a word of an enumeration formats itself, which takes longer than all the rest.
         body: Mapping[str, Any] | str = '{"outcome":"' + outcome + f'","duration_ms":{ran}}}'
         if error:  # a server may repeat what it was given
@@ -120,7 +119,7 @@ class Scribe:
             body = {"outcome": str(outcome), "duration_ms": ran, "error": told}
         call, request_id = proceed.call, proceed.request_id
         tool = proceed.decision.tool or call.tool
-        return Draft(self._make_id(), COMPLETED, now, body, call.id, request_id, call.principal.name, tool)
+        return Draft(self._make_id(), COMPLETED, at, body, call.id, request_id, call.principal.name, tool)
 
     def request(self, kind: str, request: ApprovalRequest, *, call_id: str = "", **more: Any) -> Draft:
         """What happened to a question: `request.opened`, `request.approved`, `request.expired` …"""

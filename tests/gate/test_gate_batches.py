@@ -160,12 +160,26 @@ async def test_outcomes_that_ended_together_join_their_decisions(tmp_path: Path)
         verdicts = gate.submit_all_now([call("demo/echo", n=n) for n in range(3)])
         proceeds = [one for one in verdicts if isinstance(one, Proceed)]
         outcomes = [Outcome.SUCCESS, Outcome.ERROR, Outcome.CANCELLED]
-        ended = [(one, outcome, "said no") for one, outcome in zip(proceeds, outcomes, strict=True)]
-        assert gate.complete_all_now(ended)
+        pairs = zip(proceeds, outcomes, strict=True)
+        assert gate.record_ends_now([gate.ended(one, outcome, "said no") for one, outcome in pairs])
         events = await gate.store.events()
         assert [event.call_id for event in events[3:]] == [one.call.id for one in proceeds]
         assert [json.loads(event.body)["outcome"] for event in events[3:]] == [str(one) for one in outcomes]
         assert (await gate.store.verify()).sound
+
+
+async def test_an_outcome_says_when_the_call_ended_not_when_it_was_recorded(tmp_path: Path) -> None:
+    now = [1_000_000]
+    async with open_gate(tmp_path, clock=lambda: now[0]) as gate:
+        (verdict,) = gate.submit_all_now([call("demo/echo")])
+        assert isinstance(verdict, Proceed)
+        now[0] += 7
+        ended = gate.ended(verdict, Outcome.SUCCESS)
+        now[0] += 500
+        assert gate.record_ends_now([ended])
+        await gate.record_end(ended)
+        for event in (await gate.store.events())[1:]:
+            assert (event.at, json.loads(event.body)["duration_ms"]) == (1_000_007, 7)
 
 
 DIES = """
