@@ -79,7 +79,7 @@ class Stage:
 
     def peer(self, name: str, peer: HttpPeer, cache: Path, *, over_http: bool) -> None:
         """Another gateway; one that does not start or answer is noted, and left out."""
-        files = self._folder / f"peer{len(self.ways)}"
+        files = self._folder / f"peer{len(self.ways) + len(self.failed)}"
         files.mkdir()
         port = httpprograms.free_port()
         url = self.url if over_http else ""
