@@ -237,6 +237,23 @@ def report(load: Load, turns: int, cache: Path | None) -> dict[str, object]:
     return {**found, "chart": chart(main), "rows": {title: rows(one) for title, one in main.items()}}
 
 
+def split(found: dict[str, object]) -> tuple[str, str, dict[str, str]]:
+    """A report as JSON text, as a picture, and as tables for the docs."""
+    values = dict(found)
+    picture, tables = str(values.pop("chart")), cast(dict[str, str], values.pop("rows"))
+    head = {"python": sys.version.split()[0], "cores": os.cpu_count()}
+    return json.dumps({**head, **values}, indent=1) + "\n", picture, tables
+
+
+def publish(found: dict[str, object]) -> None:
+    """Write docs/performance-http.json and .svg, and print the tables of docs/performance.md."""
+    text, picture, tables = split(found)
+    for title, lines in tables.items():
+        print(f"\n{title}, for docs/performance.md\n{lines}")
+    (DOCS / "performance-http.json").write_text(text)
+    (DOCS / "performance-http.svg").write_text(picture)
+
+
 def main() -> None:
     """Measure, print, and write what was asked for."""
     parser = argparse.ArgumentParser(
@@ -250,15 +267,10 @@ def main() -> None:
     options = parser.parse_args()
     began = time.monotonic()
     found = report(LOAD, options.turns, options.cache if options.peers else None)
-    picture, tables = str(found.pop("chart")), cast(dict[str, str], found.pop("rows"))
-    text = json.dumps({"python": sys.version.split()[0], "cores": os.cpu_count(), **found}, indent=1) + "\n"
     if options.json:
-        options.json.write_text(text)
+        options.json.write_text(split(found)[0])
     if options.write:
-        for title in ("HTTP→stdio", "HTTP→HTTP"):
-            print(f"\n{title}, for docs/performance.md\n{tables[title]}")
-        (DOCS / "performance-http.json").write_text(text)
-        (DOCS / "performance-http.svg").write_text(picture)
+        publish(found)
     print(f"\n{time.monotonic() - began:.0f} s")
 
 
