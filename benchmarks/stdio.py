@@ -31,6 +31,7 @@ WIDTH: Final = 100
 DIRECT: Final = "direct"
 FLOOR: Final = "hop, streams"
 LEAST: Final = "hop, least"
+COMMITS: Final = "hop, commits"
 AIRLOCK: Final = f"airlock, {RULES} rules"
 
 
@@ -138,11 +139,12 @@ Commands = dict[str, tuple[list[str], str]]
 
 
 def floors() -> Commands:
-    """Nothing in the way, and the two hops."""
+    """Nothing in the way, and the three hops."""
     return {
         DIRECT: (programs.echo(), "echo"),
         FLOOR: (programs.hop(programs.STREAMS), "echo"),
         LEAST: (programs.hop(programs.LEAST), "echo"),
+        COMMITS: (programs.hop(programs.COMMITS), "echo"),
     }
 
 
@@ -175,8 +177,8 @@ def by_rules(folder: Path, load: Load, turns: int) -> dict[str, Figures]:
 
 def by_size(folder: Path, turns: int, size: int = 20_000) -> dict[str, Figures]:
     """What large arguments and results change."""
-    small = floors()
-    del small[LEAST]  # it holds nobody back: with full pipes it waits for itself
+    small = {name: one for name, one in floors().items() if name in {DIRECT, FLOOR}}
+    # The others hold nobody back: with full pipes they wait for themselves.
     with started({**small, **airlocks(folder, {AIRLOCK: RULES})}, folder) as ways:
         for one in ways.values():
             one.load(size)

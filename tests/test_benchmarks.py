@@ -19,7 +19,7 @@ def test_every_way_is_measured_and_the_table_fits_a_hundred_columns(tmp_path: Pa
     with stdio.started(commands, tmp_path) as ways:
         ways[stdio.AIRLOCK].park("up__ask", 3)
         found = stdio.measure(ways, SMALL, 1)
-    assert list(found) == [stdio.DIRECT, stdio.FLOOR, stdio.LEAST, stdio.AIRLOCK]
+    assert list(found) == [stdio.DIRECT, stdio.FLOOR, stdio.LEAST, stdio.COMMITS, stdio.AIRLOCK]
     assert all(one.p50_ms > 0 and set(one.rates) == {1, 4, 8} for one in found.values())
     page = stdio.page()
     with page.capture() as caught:
