@@ -145,12 +145,18 @@ def of_waking() -> list[Target]:
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
     late = re.search(r"p95 ([\d.]+) ms", done.stdout)
     quiet = re.findall(r"parked and quiet: ([\d.]+) %", done.stdout)
+    alone = re.search(r"does nothing: ([\d.]+) %", done.stdout)
     assert late is not None, done.stdout
+    assert alone is not None, done.stdout
     return [
         Target(
             name="a decision wakes a call elsewhere, p95", found=float(late[1]), bound=60, form="{:.0f} ms"
         ),
-        Target(name="200 parked calls, of a core", found=float(quiet[-1]), bound=2, form="{:.1f} %"),
+        Target(
+            name="200 parked calls, of a loop that wakes as often",
+            found=float(quiet[-1]) / float(alone[1]),
+            bound=2,
+        ),
     ]
 
 

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from airlock.gate import Gate
 from airlock.model import Resolution, Wait
+from airlock.queue.lobby import POLL_MS
 from support.gates import POLICY, call, open_gate
 
 QUIET_SECONDS = 5.0
@@ -72,6 +73,16 @@ async def measure(folder: Path, rounds: int, parked: int) -> None:
             for task, _ in tasks:
                 task.cancel()
             await asyncio.gather(*(task for task, _ in tasks), return_exceptions=True)
+        share = await waking_alone()
+        print(f"a loop that wakes as often and does nothing: {share:.2f} % of a core")
+
+
+async def waking_alone() -> float:
+    """What waking itself costs here, in % of a core: much of it is the machine's."""
+    before, wakes = time.process_time(), int(QUIET_SECONDS * 1000 / POLL_MS)
+    for _ in range(wakes):
+        await asyncio.sleep(POLL_MS / 1000)
+    return (time.process_time() - before) / QUIET_SECONDS * 100
 
 
 async def decide(folder: Path) -> None:
