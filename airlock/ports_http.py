@@ -29,7 +29,7 @@ class Reply(Protocol):
 
 
 class Post(Reply, Protocol):
-    """A POST whose body came together with its head."""
+    """A POST of which everything is here: its head, and all of its body."""
 
     @property
     def scope(self) -> Scope:

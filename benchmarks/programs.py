@@ -69,8 +69,7 @@ asyncio.run(main())
 """
 """The hop as most Python proxies are written: asyncio's streams, parse each line, pass it on."""
 
-LEAST: Final = """
-import json, os, selectors, subprocess, sys
+LOOP: Final = """
 child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 select = selectors.DefaultSelector()
 select.register(0, selectors.EVENT_READ, child.stdin.fileno())
@@ -82,17 +81,24 @@ while True:
         if not data:
             child.kill()
             sys.exit()
-        *lines, last = data.split(b"\\n")
+        *lines, unended = data.split(b"\\n")
         if lines:
             lines[0] = b"".join(rest[key.fd]) + lines[0]
             rest[key.fd] = []
-        rest[key.fd].append(last)
+        rest[key.fd].append(unended)
         texts = [json.dumps(json.loads(line), separators=(",", ":")) for line in lines]
+        BEFORE
         out = "".join(text + "\\n" for text in texts).encode()
         while out:
             out = out[os.write(key.data, out):]
+        AFTER
 """
-"""The least that a hop can be in Python: one loop over `select`, nothing checked, nobody to hold back."""
+"""A hop in one loop over `select` that holds nobody back, with what it does BEFORE and AFTER it passes on."""
+
+LEAST: Final = "import json, os, selectors, subprocess, sys" + LOOP.replace("        BEFORE\n", "").replace(
+    "        AFTER\n", ""
+)
+"""The least that a hop can be in Python: nothing checked, nothing kept."""
 
 COMMITS: Final = """
 import hashlib, json, os, selectors, sqlite3, subprocess, sys, tempfile
@@ -115,32 +121,9 @@ def commit(texts):
     store.execute("BEGIN IMMEDIATE")
     store.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?)", rows)
     store.execute("COMMIT")
-
-child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-select = selectors.DefaultSelector()
-select.register(0, selectors.EVENT_READ, child.stdin.fileno())
-select.register(child.stdout.fileno(), selectors.EVENT_READ, 1)
-rest = {0: [], child.stdout.fileno(): []}
-while True:
-    for key, _ in select.select():
-        data = os.read(key.fd, 65536)
-        if not data:
-            child.kill()
-            sys.exit()
-        *lines, last_one = data.split(b"\\n")
-        if lines:
-            lines[0] = b"".join(rest[key.fd]) + lines[0]
-            rest[key.fd] = []
-        rest[key.fd].append(last_one)
-        texts = [json.dumps(json.loads(line), separators=(",", ":")) for line in lines]
-        if texts and not key.fd:
-            commit(texts)
-        out = "".join(text + "\\n" for text in texts).encode()
-        while out:
-            out = out[os.write(key.data, out):]
-        if texts and key.fd:
-            commit("done" for _ in texts)
-"""
+""" + LOOP.replace("BEFORE", "if texts and not key.fd: commit(texts)").replace(
+    "AFTER", 'if texts and key.fd: commit("done" for _ in texts)'
+)
 """The least that commits: two rows a call, hashed into a chain, those of one read in one transaction; the
 first before the call is passed on. No policy, no checks, and nobody else who may write.
 """

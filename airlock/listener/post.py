@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from airlock.ports_http import App, Headers, Receive, Scope, Send
+from airlock.proxy.front_io import answer_written, entity_headers
 
 if TYPE_CHECKING:
     from airlock.listener.connection import Connection
@@ -45,7 +46,7 @@ class WholePost:
     def answer(self, status: int, content: bytes = b"", headers: Headers = ()) -> None:
         """Send a whole answer now; to a client that reads too slowly, when it can take it."""
         if self._connection.flow.write_paused:
-            self.carry(partial(_answering, status, content, headers))
+            self.carry(lambda _, __, send: answer_written(send, status, content, headers))
             return
         self._give()
         self._counted(status)
@@ -87,12 +88,6 @@ class WholePost:
         self._given = True
 
 
-def entity_headers(content: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers of a whole answer, whose content is JSON where there is any."""
-    length = (b"content-length", b"%d" % len(content))
-    return ((b"content-type", b"application/json"), length) if content else (length,)
-
-
 def _uncounted(_: int) -> None:
     return
 
@@ -106,14 +101,6 @@ async def _carried(
         await send(message)
 
     await app(scope, receive, cast(Send, counting))
-
-
-async def _answering(
-    status: int, content: bytes, headers: Headers, _: Scope, __: Receive, send: Send
-) -> None:
-    sent = [*entity_headers(content), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": sent})
-    await send({"type": "http.response.body", "body": content})
 
 
 async def _raising(error: Exception, *_: object) -> None:

@@ -129,10 +129,15 @@ async def answer(send: Send, status: int, body: Any = None, headers: Headers = (
 
 async def answer_written(send: Send, status: int, content: bytes, headers: Headers = ()) -> None:
     """One complete response whose JSON is written already."""
-    kind = (JSON_TYPE,) if content else ()
-    length = (b"content-length", str(len(content)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [*kind, length, *headers]})
+    sent = [*entity_headers(content), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": sent})
     await send({"type": "http.response.body", "body": content})
+
+
+def entity_headers(content: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers of a whole answer, whose content is JSON where there is any."""
+    length = (b"content-length", b"%d" % len(content))
+    return (JSON_TYPE, length) if content else (length,)
 
 
 def refuse(reply: Reply, status: int, problem: JsonObject) -> None:
