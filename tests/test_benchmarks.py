@@ -8,7 +8,9 @@ from xml.etree import ElementTree as ET
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import hook, http, start, stdio, targets
+import pytest
+
+from benchmarks import hook, http, scale, start, stdio, targets
 from benchmarks.chart import Bars, draw
 
 SMALL = stdio.Load(one_by_one=5, many=40, flights=(4, 8))
@@ -120,3 +122,14 @@ def test_every_way_of_a_hook_is_timed() -> None:
     found = hook.measure(1)
     assert {hook.PASS, hook.GATEWAY, hook.ALONE} <= set(found)
     assert len(hook.lines(found)) == len(found)
+
+
+def test_the_simulation_loses_no_call_and_finds_where_a_database_ends() -> None:
+    known = scale.Database(name="known", begin_s=1e-3, event_s=1e-5)
+    calm = scale.waits(known, 4, 50)
+    assert len(calm) == sum(1 for one in range(4) for _ in scale.arrivals(one, 50 / 4, scale.SECONDS))
+    assert calm[0] == pytest.approx(known.seconds(1))
+    bound = scale.LARGEST / known.seconds(scale.LARGEST)
+    assert 0.8 * bound < scale.most(known, 1) < 1.1 * bound
+    # Each takes its turn: of so many that a round takes longer than a call may wait, few are in time.
+    assert scale.most(known, 64) < 0.2 * bound
