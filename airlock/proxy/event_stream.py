@@ -37,6 +37,8 @@ class EventReader:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that are complete now."""
+        if not data:  # between a carriage return and its line feed it would be taken for what follows
+            return []
         *ended, rest = self._unified(data).split(b"\n")
         events: list[Event] = []
         for piece in ended:
@@ -52,7 +54,7 @@ class EventReader:
 
     def _unified(self, data: bytes) -> bytes:
         """With line feeds alone; a carriage return and its line feed may come apart."""
-        if self._first and data:
+        if self._first:
             self._first = False
             data = data.removeprefix(codecs.BOM_UTF8)
         if self._after_return:
