@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
@@ -83,7 +84,8 @@ class Stage:
         files.mkdir()
         port = httpprograms.free_port()
         url = self.url if over_http else ""
-        words = peer.words(Setting(home=home_of(peer, cache), files=files, port=port, url=url))
+        setting = Setting(home=home_of(peer, cache), files=files, port=port, url=url)
+        words = peer.words(setting)
         began = time.perf_counter()
         process = self._start(words)
         try:
@@ -95,6 +97,7 @@ class Stage:
                 token=peer.token,
                 headers=peer.headers,
                 began=began,
+                ready=partial(peer.ready, setting) if peer.ready else None,
             )
         except (Silent, OSError, ValueError, KeyError, StopIteration) as error:
             self.failed[name] = str(error)[:200]

@@ -9,7 +9,7 @@ import select
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,6 +93,7 @@ class HttpCaller:
         token: str = "",
         headers: Mapping[str, str] | None = None,
         began: float = 0.0,
+        ready: Callable[[], None] | None = None,
     ) -> None:
         self.process = process
         self.era = era
@@ -107,6 +108,8 @@ class HttpCaller:
         self._size = len(TWENTY)
         began = began or time.perf_counter()
         self._wait()
+        if ready is not None:
+            ready()
         self.greet()
         self.start = time.perf_counter() - began
         self._tool = self._named("echo")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
+import secrets
 import shlex
 import subprocess
 from collections.abc import Callable, Mapping
@@ -41,6 +43,8 @@ class HttpPeer:
     era: str = LEGACY
     token: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    ready: Callable[[Setting], None] | None = None
+    """What is still to be done once it listens."""
 
 
 def _mcp_proxy(at: Setting) -> list[str]:
@@ -100,6 +104,30 @@ def _policy_gateway(at: Setting) -> list[str]:
     return [*words, "--port", str(at.port)]
 
 
+def _context_forge(at: Setting) -> list[str]:
+    """Without accounts and without its limit: with them it locks a client for a quarter of an hour."""
+    off = ("AUTH_REQUIRED", "MCP_REQUIRE_AUTH", "RATE_LIMITING_ENABLED")
+    on = ("ALLOW_UNAUTHENTICATED_ADMIN", "SSRF_ALLOW_LOCALHOST", "SSRF_ALLOW_PRIVATE_NETWORKS")
+    keys = ("JWT_SECRET_KEY", "AUTH_ENCRYPTION_SECRET", "BASIC_AUTH_PASSWORD", "PLATFORM_ADMIN_PASSWORD")
+    settings = {"HOME": at.files, "DATABASE_URL": f"sqlite:///{at.files}/mcp.db", "CACHE_TYPE": "memory"}
+    settings |= {"LOG_LEVEL": "ERROR", **dict.fromkeys(off, "false"), **dict.fromkeys(on, "true")}
+    settings |= {key: f"{secrets.token_hex(32)}Aa!" for key in (*keys, "DEFAULT_USER_PASSWORD")}
+    words = ["env", *(f"{key}={value}" for key, value in settings.items()), str(at.home / "mcpgateway")]
+    return [*words, "--host", "127.0.0.1", "--port", str(at.port)]
+
+
+def _registered(at: Setting) -> None:
+    """Tell ContextForge of the server; ValueError when it does not take it."""
+    body = json.dumps({"name": "up", "url": at.url, "transport": "STREAMABLEHTTP"})
+    connection = http.client.HTTPConnection("127.0.0.1", at.port, timeout=30)
+    connection.request("POST", "/gateways", body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    text = answer.read()
+    connection.close()
+    if answer.status >= 300:
+        raise ValueError(f"it did not take the server: {answer.status} {text[:100]!r}")
+
+
 TO_PROGRAMS: Final = {
     "mcp-proxy 0.13": HttpPeer(package="mcp-proxy==0.13.0", words=_mcp_proxy),
     "mcp-proxy 6.7, npm": HttpPeer(package="mcp-proxy@6.7.19", npm=True, words=_npm_mcp_proxy),
@@ -120,9 +148,14 @@ TO_SERVERS: Final = {
         package="mcp-policy-gateway==0.1.0", words=_policy_gateway, token=TOKEN
     ),
     "fastmcp 4": HttpPeer(package="fastmcp>=4.1,<5", words=_fastmcp),
+    "ContextForge 1.0": HttpPeer(
+        package="mcp-contextforge-gateway==1.0.7.post20260921",
+        words=_context_forge,
+        path="/mcp/",
+        ready=_registered,
+    ),
 }
-"""Those that put a server over HTTP behind HTTP. ContextForge needs accounts, locks them at 100 calls a
-minute, and answered 17 calls a second when it was measured by hand."""
+"""Those that put a server over HTTP behind HTTP."""
 
 
 def home_of(peer: HttpPeer, cache: Path) -> Path:
