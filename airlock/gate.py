@@ -301,6 +301,10 @@ class Gate(Counter):
         """The caller went away: its question stays decidable for the grace."""
         await self._endings.leave(waiting, cancel=False)
 
+    def alive(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """While in it other processes see that this one lives, and leave to it what it has begun."""
+        return self._lobby.alive()
+
     async def tidy(self) -> int:
         """Write down every question whose time is over; how many there were."""
         return await self._endings.sweep()

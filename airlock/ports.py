@@ -125,13 +125,14 @@ class RequestFilter:
 class AuditFilter:
     """Which audit entries or events, newest first. `since` is inclusive, in milliseconds.
 
-    `request` wants what happened to one question, `asked` what happened to any.
+    `call` wants what happened to one call, `request` to one question, `asked` to any question.
     """
 
     agent: str = ""
     tool: str = ""
     since: int | None = None
     limit: int = 100
+    call: str = ""
     request: str = ""
     asked: bool = False
 
@@ -283,6 +284,10 @@ class Store(Protocol):
 
     async def beat(self) -> None:
         """Say that this process lives; its waiters count as attended until three beats are missed."""
+        ...
+
+    async def lives(self, process_id: str) -> bool:
+        """True for this process, and for another that beat of late and has not ended."""
         ...
 
     async def entries(self, wanted: AuditFilter) -> list[AuditEntry]:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from airlock.errors import StoreError
 from airlock.model import ApprovalRequest
@@ -46,22 +46,36 @@ class Lobby:
             self._beat_at = self._clock()
             await self._store.beat()
 
+    @contextlib.asynccontextmanager
+    async def alive(self) -> AsyncIterator[None]:
+        """While in it this process beats, whether a call of it waits or not."""
+        await self.enter()
+        with self._guest():
+            yield
+
     @contextlib.contextmanager
     def seat(self, request_id: str) -> Iterator[asyncio.Event]:
         """An event that is set whenever the request may have changed; wait on it, clear it, look again."""
         bell = asyncio.Event()
         self._waiting[request_id].add(bell)
-        self._guests += 1
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._watch(), name="airlock-lobby")
         try:
-            yield bell
+            with self._guest():
+                yield bell
         finally:
-            self._guests -= 1
             bells = self._waiting[request_id]
             bells.discard(bell)
             if not bells:
                 del self._waiting[request_id]
+
+    @contextlib.contextmanager
+    def _guest(self) -> Iterator[None]:
+        self._guests += 1
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._watch(), name="airlock-lobby")
+        try:
+            yield
+        finally:
+            self._guests -= 1
 
     def wake(self, requests: Iterable[ApprovalRequest]) -> None:
         """Ring for requests that this process itself has just changed."""

@@ -41,6 +41,7 @@ def _terms(wanted: AuditFilter) -> tuple[list[str], list[Any]]:
         ("e.agent = ?", wanted.agent or None),
         ("e.tool = ?", wanted.tool or None),
         ("e.at >= ?", wanted.since),
+        ("e.call_id = ?", wanted.call or None),
         ("e.request_id <> '' AND e.request_id = ?", wanted.request or None),
         ("e.request_id <> ?", "" if wanted.asked else None),
     )

@@ -8,10 +8,27 @@ from typing import TYPE_CHECKING
 from airlock.errors import Conflict
 from airlock.ports import Draft
 from airlock.store.rows import KEY, key_of, key_row
+from airlock.store.shelf import Shelf
 from airlock.store.writes import append, read_tail
 
 if TYPE_CHECKING:
     from airlock.apikeys import ApiKey
+
+
+class KeyShelf(Shelf):
+    """The part of the SQLite store that keeps keys."""
+
+    async def add_key(self, key: ApiKey, event: Draft) -> None:
+        """Keep a new key and append its event, in one transaction."""
+        await self._write(lambda cursor: add(cursor, key, event), full=True)
+
+    async def revoke_key(self, key_id: str, at: int, event: Draft) -> ApiKey | None:
+        """End a key at once and append the event; None when there is no such key that still works."""
+        return await self._write(lambda cursor: revoke(cursor, key_id, at, event), full=True)
+
+    async def keys(self) -> list[ApiKey]:
+        """Every key, revoked ones too, oldest first."""
+        return await self._read(every)
 
 
 def add(cursor: sqlite3.Cursor, key: ApiKey, event: Draft) -> None:

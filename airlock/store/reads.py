@@ -154,6 +154,15 @@ def waiters(connection: sqlite3.Connection, now: int, own: str, request_id: str)
     return [waiter_of(row) for row in rows]
 
 
+def lives(connection: sqlite3.Connection, now: int, process_id: str) -> bool:
+    """True for a process that beat of late and has not ended."""
+    found = connection.execute(
+        "SELECT 1 FROM process WHERE id = ? AND ended_at IS NULL AND beat_at > ?",
+        (process_id, now - LIFE_MS),
+    ).fetchone()
+    return found is not None
+
+
 def count_rate(connection: sqlite3.Connection, scope: str, since: int) -> int:
     """Uses of a scope at or after `since`."""
     (count,) = connection.execute(

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from airlock.canonical import encode
 from airlock.errors import Conflict
 from airlock.ports import Draft
 from airlock.ports_faces import LASTING, Record, RecordFilter
+from airlock.store.shelf import Shelf
 from airlock.store.writes import append_all, read_tail
-
-T = TypeVar("T")
 
 COLUMNS = "face, kind, id, link, owner, version, created_at, updated_at, due_at, body"
 
 
-class RecordShelf(ABC):
+class RecordShelf(Shelf):
     """The part of the SQLite store that implements `ports_faces.RecordStore`."""
 
     async def put_records(
@@ -40,12 +38,6 @@ class RecordShelf(ABC):
     async def count_records(self, wanted: RecordFilter) -> int:
         """How many there are, whatever the filter's limit and offset."""
         return await self._read(lambda one: count(one, wanted))
-
-    @abstractmethod
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T: ...
-
-    @abstractmethod
-    async def _write(self, work: Callable[[sqlite3.Cursor], T], *, full: bool) -> T: ...
 
 
 def put(

@@ -32,6 +32,7 @@ from airlock.store.connect import Connections, open_all
 from airlock.store.failures import busy, telling, translated
 from airlock.store.group import Group, Member, Results
 from airlock.store.head import Seal
+from airlock.store.keyring import KeyShelf
 from airlock.store.place import Place
 from airlock.store.records import RecordShelf
 from airlock.store.transaction import Writing
@@ -59,7 +60,7 @@ SIGN_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-class SQLiteStore(RecordShelf):
+class SQLiteStore(RecordShelf, KeyShelf):
     """Implements `ports.Store`, `ports_keys.KeyStore` and `ports_faces.RecordStore`.
 
     Belongs to the event loop that opened it.
@@ -163,6 +164,12 @@ class SQLiteStore(RecordShelf):
         self._beaten = True
         await self._write(lambda cursor: writes.put_beat(cursor, self._id, now), full=False)
 
+    async def lives(self, process_id: str) -> bool:
+        """True for this process, and for another that beat of late and has not ended."""
+        if process_id == self._id:
+            return True
+        return await self._read(lambda one: reads.lives(one, self._clock(), process_id))
+
     async def prune(self, before: int) -> int:
         """Remove the whole prefix of events older than `before`, and of the queue what ended before it."""
         now = self._clock()
@@ -173,14 +180,6 @@ class SQLiteStore(RecordShelf):
         await self._write(lambda cursor: upkeep.prune_queue(cursor, before), full=False)
         self._count(1)
         return removed
-
-    async def add_key(self, key: ApiKey, event: Draft) -> None:
-        """Keep a new key and append its event, in one transaction."""
-        await self._write(lambda cursor: keyring.add(cursor, key, event), full=True)
-
-    async def revoke_key(self, key_id: str, at: int, event: Draft) -> ApiKey | None:
-        """End a key at once and append the event; None when there is no such key that still works."""
-        return await self._write(lambda cursor: keyring.revoke(cursor, key_id, at, event), full=True)
 
     # Reading.
 
@@ -261,10 +260,6 @@ class SQLiteStore(RecordShelf):
             if not busy(error):
                 raise translated(self.path, error) from error
         return await self._read(lambda one: keyring.by_digest(one, digest))
-
-    async def keys(self) -> list[ApiKey]:
-        """Every key, revoked ones too, oldest first."""
-        return await self._read(keyring.every)
 
     # Long readings, each on a connection of its own.
 

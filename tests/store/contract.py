@@ -239,6 +239,23 @@ class QueueContract(Opened):
         await store.beat()
         assert await other.waiters(one.id) == [seat]
 
+    async def test_a_process_lives_until_it_misses_three_beats_or_closes(
+        self, store: Store, other: Store, open_store: OpenStore, clock: Clock
+    ) -> None:
+        assert await store.lives(store.process_id), "for itself it always does"
+        assert not await other.lives(store.process_id), "it never beat"
+        await store.beat()
+        clock.now += LIFE_MS - 1
+        assert await other.lives(store.process_id)
+        clock.now += 1
+        assert not await other.lives(store.process_id)
+        leaving = await open_store()
+        await leaving.beat()
+        assert await other.lives(leaving.process_id)
+        await leaving.close()
+        assert not await other.lives(leaving.process_id)
+        assert not await other.lives("nobody")
+
     async def test_a_waiter_that_stopped_attended_until_it_stopped(self, store: Store, clock: Clock) -> None:
         one = question()
         seats = [

@@ -277,6 +277,9 @@ class HistoryContract(Opened):
         assert await seqs(after=6) == []
         assert await seqs(wanted=AuditFilter(agent="b")) == [2, 4, 6]
         assert await seqs(wanted=AuditFilter(since=START + 4, tool="demo/echo")) == [5, 6]
+        await store.record([draft(call_id="mine"), draft(), draft(call_id="mine")])
+        assert await seqs(wanted=AuditFilter(call="mine")) == [7, 9]
+        assert await seqs(after=7, wanted=AuditFilter(call="mine")) == [9]
 
     async def test_a_sound_chain_verifies_and_an_empty_one_too(self, store: Store) -> None:
         empty = await store.verify()

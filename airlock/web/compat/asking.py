@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -21,6 +21,7 @@ from airlock.model import (
     Status,
     Wait,
 )
+from airlock.ports import AuditEvent
 from airlock.ports_faces import Record, RecordStore
 from airlock.values import dataclass
 from airlock.web.auth import Credential
@@ -31,6 +32,22 @@ if TYPE_CHECKING:
     from airlock.web.services import Services
 
 KIND = "request"
+
+
+async def _ours() -> None:
+    """Nobody else can have taken what no key stands for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One go at a call: the `call`'s id, and what an earlier go under the same key left in history.
+
+    What has a `past` is not submitted again. `check` raises when the go was given to somebody else.
+    """
+
+    call: str
+    past: tuple[AuditEvent, ...] = ()
+    check: Callable[[], Awaitable[None]] = _ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +68,7 @@ class Ask:
     client: str = ""
     session: str = ""
     shared: bool = False
+    attempt: Attempt | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +76,12 @@ class Kept:
     """One request of a face: its record, and the question that stands behind it, where there is one.
 
     Without a question the policy decided at once: the record's `effect` is allow or deny, and `reason`,
-    `rule` say why. `arguments` are as anyone may see them.
+    `rule` say why. `arguments` are as anyone may see them. `fresh`: it was written down just now.
     """
 
     record: Record
     request: ApprovalRequest | None = None
+    fresh: bool = False
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -97,8 +116,12 @@ async def ask(services: Services, credential: Credential, wanted: Ask) -> Kept:
     is unknown, 503 when it could not be decided.
     """
     call = _call(services, credential, wanted)
+    if wanted.attempt is not None and wanted.attempt.past:
+        return await _resumed(services, call, wanted, wanted.attempt.past)
     decision = await services.gate.preview(call)
     shown = services.gate.shown(call, decision)
+    if wanted.attempt is not None:
+        await wanted.attempt.check()
     verdict = await services.gate.submit(call, attend=False)
     match verdict:
         case Wait():
@@ -106,7 +129,7 @@ async def ask(services: Services, credential: Credential, wanted: Ask) -> Kept:
         case Proceed():
             why = verdict.decision
             body = {"effect": "allow", "rule": why.rule, "reason": why.reason, "arguments": shown}
-            return await _settled(services, call, wanted, verdict.request_id, body)
+            return await _settled(services, call, wanted, body, link=verdict.request_id)
         case Refuse():
             _check(verdict)
             body = {
@@ -115,14 +138,14 @@ async def ask(services: Services, credential: Credential, wanted: Ask) -> Kept:
                 "reason": verdict.reason,
                 "arguments": shown,
             }
-            return await _settled(services, call, wanted, verdict.request_id, body)
+            return await _settled(services, call, wanted, body, link=verdict.request_id)
         case _:
             assert_never(verdict)
 
 
 def _call(services: Services, credential: Credential, wanted: Ask) -> Call:
     agent = speaker(services, wanted.face, credential, wanted.agent)
-    call_id = services.make_id()
+    call_id = services.make_id() if wanted.attempt is None else wanted.attempt.call
     return Call(
         id=call_id,
         principal=principal_of(credential, agent),
@@ -170,12 +193,41 @@ async def _open(
 
 
 async def _settled(
-    services: Services, call: Call, wanted: Ask, request_id: str, body: dict[str, Any]
+    services: Services,
+    call: Call,
+    wanted: Ask,
+    body: dict[str, Any],
+    *,
+    link: str = "",
+    at: int | None = None,
 ) -> Kept:
-    whole = {**body, **_beside(call, wanted, masked=False)}
-    record = replace(_record(services, call, wanted.face, whole), link=request_id)
-    await records_of(services).put_records([record])
-    return Kept(record=record)
+    made = _record(services, call, wanted.face, {**body, **_beside(call, wanted, masked=False)})
+    record = replace(made, link=link, created_at=made.created_at if at is None else at)
+    try:
+        await records_of(services).put_records([record])
+    except Conflict:
+        found = await records_of(services).get_record(wanted.face, KIND, call.id)
+        if found is None or at is None:
+            raise
+        return Kept(record=found)
+    return Kept(record=record, fresh=True)
+
+
+async def _resumed(services: Services, call: Call, wanted: Ask, past: Sequence[AuditEvent]) -> Kept:
+    """What an earlier go came to, as history has it; its record is made where that go made none."""
+    asked = next((event.request_id for event in past if event.request_id), "")
+    if asked:
+        request = await services.gate.request(asked)
+        return await _open(services, call, wanted, request, json.loads(request.arguments))
+    decided = past[0]
+    told = json.loads(decided.body)
+    body = {
+        "effect": "allow" if decided.kind == "call.allowed" else "deny",
+        "rule": told["rule"],
+        "reason": told["reason"],
+        "arguments": told["args"],
+    }
+    return await _settled(services, call, wanted, body, at=decided.at)
 
 
 def _beside(call: Call, wanted: Ask, *, masked: bool) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airlock.apikeys import ALL_SCOPES
 from airlock.approval import grant_covers
 from airlock.config import FaceConfig
 from airlock.errors import ConfigError, Conflict, NotPermitted, StoreError, UsageError
@@ -25,9 +26,11 @@ from airlock.posting import Target, Undeliverable
 from airlock.store.schema import SCHEMA, migration
 from airlock.store.sqlite import SQLiteStore
 from airlock.web.app import build_app, whole_table
+from airlock.web.auth import Credential
 from airlock.web.compat import faces_for
 from airlock.web.compat.agentgate import make_face
-from airlock.web.compat.once import once
+from airlock.web.compat.asking import Ask, Attempt, ask
+from airlock.web.compat.once import Make, once
 from airlock.web.compat.people import name_of
 from airlock.web.compat.sealing import seal, unseal
 from airlock.web.errors import HttpError
@@ -47,6 +50,7 @@ rules:
   - {id: slow, agent: [claude-code], tool: demo/slow, effect: ask, timeout: 10s, risk: high}
 people: {alice: {local: alice}, bob: {local: bob}}
 """
+ASKED = Overlay(otherwise=Effect.ASK)
 
 
 # -- the config ------------------------------------------------------------------------------------------
@@ -360,11 +364,11 @@ async def test_an_idempotency_key_holds_for_a_day_and_frees_itself_when_the_work
         services = services_of(gate, clock)
         made: list[str] = []
 
-        async def make() -> str:
+        async def make(_: object) -> str:
             made.append(f"m{len(made)}")
             return made[-1]
 
-        async def fail() -> str:
+        async def fail(_: object) -> str:
             raise HttpError(503, "no")
 
         async def send(key: str, work: object = make, body: dict[str, int] | None = None) -> tuple[str, bool]:
@@ -391,7 +395,7 @@ async def test_two_at_once_under_one_key_make_one_thing(tmp_path: Path) -> None:
         made: list[str] = []
         go = asyncio.Event()
 
-        async def make() -> str:
+        async def make(_: object) -> str:
             await go.wait()
             made.append("m")
             return "m"
@@ -407,6 +411,99 @@ async def test_two_at_once_under_one_key_make_one_thing(tmp_path: Path) -> None:
                 await send()
             go.set()
         assert (first.result(), made) == (("m", True), ["m"])
+
+
+def asking(
+    services: Services, then: Awaitable[Any] | None = None, first: Awaitable[Any] | None = None
+) -> Make:
+    """Asks for `agentgate/mail`, which a person has to approve; `first` something else, and `then`."""
+
+    async def make(attempt: Attempt) -> str:
+        if first is not None:
+            await first
+        who = Credential(identity="key:k", scopes=ALL_SCOPES)
+        wanted = Ask(face="agentgate", name="mail", arguments={}, overlay=ASKED, beside={}, attempt=attempt)
+        made = (await ask(services, who, wanted)).record.id
+        if then is not None:
+            await then
+        return made
+
+    return make
+
+
+async def questions(gate: Gate) -> int:
+    return sum(event.kind == "request.opened" for event in await gate.store.events())
+
+
+async def test_what_was_asked_before_the_work_failed_is_found_and_not_asked_again(tmp_path: Path) -> None:
+    clock = Timekeeper()
+
+    async def fail() -> None:
+        raise StoreError("the disk is full")
+
+    async with open_gate(tmp_path, "compat: [agentgate]", clock=clock) as gate:
+        services = services_of(gate, clock)
+
+        async def send(make: Make) -> tuple[str, bool]:
+            return await once(services, "agentgate", owner="o", key="k", body={}, make=make)
+
+        with pytest.raises(StoreError):
+            await send(asking(services, then=fail()))
+        made, fresh = await send(asking(services))
+        assert (fresh, await questions(gate)) == (False, 1)
+        assert (await gate.request(made)).status is Status.PENDING
+        assert await send(asking(services)) == (made, False)
+
+
+async def test_a_refusal_leaves_the_key_free_also_for_another_body(tmp_path: Path) -> None:
+    clock = Timekeeper()
+    text = "compat: [agentgate]\napprovals: {max_pending: 1}"
+    async with open_gate(tmp_path, text, clock=clock) as gate:
+        services = services_of(gate, clock)
+
+        async def send(key: str, n: int) -> tuple[str, bool]:
+            return await once(services, "agentgate", owner="o", key=key, body={"n": n}, make=asking(services))
+
+        made, _ = await send("first", 1)
+        with pytest.raises(HttpError) as refused:
+            await send("second", 1)
+        assert refused.value.status == 429
+        await gate.resolve(made, Resolution(approve=False, identity="local:alice"))
+        other, fresh = await send("second", 2)
+        assert (fresh, await questions(gate)) == (True, 2)
+        calls = [event.call_id for event in await gate.store.events() if event.kind != "request.denied"]
+        assert len(set(calls)) == 3, f"each go that was decided is a call of its own: {other}"
+
+
+async def test_a_process_that_was_slow_and_not_dead_finds_its_key_taken_and_asks_nothing(
+    tmp_path: Path,
+) -> None:
+    clock, go = Timekeeper(), asyncio.Event()
+    text = "compat: [agentgate]"
+    async with open_gate(tmp_path, text) as slow, open_gate(tmp_path, text, clock=clock) as quick:
+        one, two = services_of(slow, Timekeeper()), services_of(quick, clock)
+
+        async def send(services: Services, make: Make) -> tuple[str, bool]:
+            return await once(services, "agentgate", owner="o", key="k", body={}, make=make)
+
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            first = group.create_task(refused(send(one, asking(one, first=go.wait()))))
+            while not await two.records.count_records(RecordFilter(kind="once")):  # type: ignore[union-attr]
+                await asyncio.sleep(0)
+            with pytest.raises(HttpError, match="still being worked on"):
+                await send(two, asking(two))
+            clock.forward(16_000)
+            made, fresh = await send(two, asking(two))
+            go.set()
+        assert (fresh, first.result(), await questions(quick)) == (True, 409, 1)
+        assert await send(one, asking(one)) == (made, False)
+
+
+async def refused(work: Awaitable[Any]) -> int:
+    """The status of the HttpError that it ends with."""
+    with pytest.raises(HttpError) as refusal:
+        await work
+    return refusal.value.status
 
 
 async def test_identities_have_names(tmp_path: Path) -> None:

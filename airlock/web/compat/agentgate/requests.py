@@ -27,6 +27,7 @@ from airlock.web.compat.agentgate.words import (
 )
 from airlock.web.compat.asking import (
     Ask,
+    Attempt,
     Kept,
     ask,
     asker,
@@ -94,15 +95,15 @@ async def create(asked: Asked) -> Response:
     wanted = wanted_of(asked.body, services.clock())
     key = asked.request.headers.get("idempotency-key", "")
 
-    async def make() -> str:
-        return (await _asked(asked, wanted)).record.id
+    async def make(attempt: Attempt) -> str:
+        return (await _asked(asked, wanted, attempt)).record.id
 
     made, fresh = await once(services, FACE, owner=who.identity, key=key, body=asked.body, make=make)
     shape = await shapes.request_shape(services, await find(services, FACE, made))
     return JsonAnswer(shape, 201 if fresh else 200)
 
 
-async def _asked(asked: Asked, wanted: Wanted) -> Kept:
+async def _asked(asked: Asked, wanted: Wanted, attempt: Attempt) -> Kept:
     services, who = asked.services, asked.who
     kept = await ask(
         services,
@@ -114,9 +115,10 @@ async def _asked(asked: Asked, wanted: Wanted) -> Kept:
             overlay=await _overlay(asked, wanted),
             beside={"urgency": wanted.urgency, "expires_at": wanted.until},
             client=await name_of(services, who.identity),
+            attempt=attempt,
         ),
     )
-    if kept.request is None:  # decided at once: no question, so no history of one to follow
+    if kept.fresh:  # decided at once: no question, so no history of one to follow
         await webhooks.publish(services, FACE, await announcing.settled(services, kept))
     return kept
 

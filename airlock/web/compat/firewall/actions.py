@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from airlock.errors import NotPermitted, UsageError
 from airlock.web import schemas
-from airlock.web.compat.asking import Ask, Kept, ask, asker, speaker
+from airlock.web.compat.asking import Ask, Attempt, Kept, ask, asker, speaker
 from airlock.web.compat.firewall.collecting import collected
 from airlock.web.compat.firewall.faults import CONFLICT, ERROR, FORBIDDEN, MALFORMED, NOT_FOUND
 from airlock.web.compat.firewall.ruling import ruling
@@ -59,12 +59,13 @@ async def submit(asked: Asked) -> Response:
     config = runner(services, wanted.action.tool)
     request = None if config is None else plan(wanted.action, config)
 
-    async def make() -> str:
+    async def make(attempt: Attempt) -> str:
         if config is None or request is None:
-            return (await _asked(asked, wanted, {})).record.id
+            return (await _asked(asked, wanted, attempt, {})).record.id
         with place(services, wanted.action.agent):
-            kept = await _asked(asked, wanted, beside(asked.services, wanted.action, config))
-            if kept.record.body["effect"] == "allow":
+            more = beside(asked.services, wanted.action, config)
+            kept = await _asked(asked, wanted, attempt, more)
+            if kept.record.body["effect"] == "allow" and not attempt.past:
                 begin(services, who, kept, request, wanted.action)
         return kept.record.id
 
@@ -82,7 +83,7 @@ async def submit(asked: Asked) -> Response:
     return JsonAnswer(await action_shape(services, kept), status)
 
 
-async def _asked(asked: Asked, wanted: Submitted, more: Mapping[str, Any]) -> Kept:
+async def _asked(asked: Asked, wanted: Submitted, attempt: Attempt, more: Mapping[str, Any]) -> Kept:
     action = wanted.action
     overlay, risk = await ruling(asked.services, action)
     return await ask(
@@ -97,6 +98,7 @@ async def _asked(asked: Asked, wanted: Submitted, more: Mapping[str, Any]) -> Ke
             agent=action.agent,
             client=_traced(asked),
             session=wanted.session,
+            attempt=attempt,
         ),
     )
 
