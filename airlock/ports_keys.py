@@ -19,6 +19,10 @@ class KeyStore(Protocol):
         """The key with this digest, revoked or not."""
         ...
 
+    def key_now(self, digest: str) -> ApiKey | None:
+        """The same, in one look in place; StoreBusy when that would have to wait."""
+        ...
+
     async def keys(self) -> list[ApiKey]:
         """Every key, revoked ones too, oldest first."""
         ...

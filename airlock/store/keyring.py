@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from typing import TYPE_CHECKING
 
-from airlock.errors import Conflict
+from airlock.errors import Conflict, StoreBusy
 from airlock.ports import Draft
 from airlock.store.rows import KEY, key_of, key_row
 from airlock.store.shelf import Shelf
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class KeyShelf(Shelf):
-    """The part of the SQLite store that keeps keys."""
+    """The part of the SQLite store that implements `ports_keys.KeyStore`."""
 
     async def add_key(self, key: ApiKey, event: Draft) -> None:
         """Keep a new key and append its event, in one transaction."""
@@ -25,6 +26,17 @@ class KeyShelf(Shelf):
     async def revoke_key(self, key_id: str, at: int, event: Draft) -> ApiKey | None:
         """End a key at once and append the event; None when there is no such key that still works."""
         return await self._write(lambda cursor: revoke(cursor, key_id, at, event), full=True)
+
+    async def key_by_digest(self, digest: str) -> ApiKey | None:
+        """The key with this digest, revoked or not: one look in place, since each request asks this."""
+        try:
+            return self.key_now(digest)
+        except StoreBusy:
+            return await self._read(partial(by_digest, digest=digest))
+
+    def key_now(self, digest: str) -> ApiKey | None:
+        """The same, in one look in place; StoreBusy when that would have to wait."""
+        return self._glance(partial(by_digest, digest=digest))
 
     async def keys(self) -> list[ApiKey]:
         """Every key, revoked ones too, oldest first."""

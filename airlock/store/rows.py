@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airlock.canonical import encode
@@ -182,8 +183,9 @@ def key_row(key: ApiKey) -> Row:
     )
 
 
-def key_of(row: Row) -> ApiKey:
-    """The API key in a row of KEY."""
+@lru_cache(maxsize=256)
+def key_of(row: tuple[Any, ...]) -> ApiKey:
+    """The API key in a row of KEY. Each request of a key reads its row: most times it is the same."""
     from airlock.apikeys import ApiKey, Scope
 
     fields = dict(zip(KEY.split(", "), row, strict=True))

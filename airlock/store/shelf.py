@@ -1,4 +1,4 @@
-"""What each part of the SQLite store stands on: one read, one transaction."""
+"""What each part of the SQLite store stands on: one look in place, one read, one transaction."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ T = TypeVar("T")
 
 class Shelf(ABC):
     """A part of the store's face that has a file of its own."""
+
+    @abstractmethod
+    def _glance(self, work: Callable[[sqlite3.Connection], T]) -> T: ...
 
     @abstractmethod
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T: ...

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from airlock.errors import AirlockError, StoreError
 from airlock.ids import make_id, now_ms
@@ -27,7 +27,7 @@ from airlock.ports import (
     Evidence,
     RequestFilter,
 )
-from airlock.store import evidence, history, keyring, pages, reads, upkeep, writes
+from airlock.store import evidence, history, pages, reads, upkeep, writes
 from airlock.store.connect import Connections, open_all
 from airlock.store.failures import busy, telling, translated
 from airlock.store.group import Group, Member, Results
@@ -37,9 +37,6 @@ from airlock.store.place import Place
 from airlock.store.records import RecordShelf
 from airlock.store.transaction import Writing
 from airlock.store.worker import Worker
-
-if TYPE_CHECKING:
-    from airlock.apikeys import ApiKey
 
 T = TypeVar("T")
 
@@ -251,16 +248,6 @@ class SQLiteStore(RecordShelf, KeyShelf):
         """Raw events with seq > `after`, oldest first."""
         return await self._read(lambda one: history.events(one, after, limit, wanted))
 
-    async def key_by_digest(self, digest: str) -> ApiKey | None:
-        """The key with this digest, revoked or not: one look in place, since each request asks this."""
-        self._check_open()
-        try:
-            return keyring.by_digest(self._opened.glance, digest)
-        except sqlite3.Error as error:
-            if not busy(error):
-                raise translated(self.path, error) from error
-        return await self._read(lambda one: keyring.by_digest(one, digest))
-
     # Long readings, each on a connection of its own.
 
     async def verify(self, head: Path | None = None) -> ChainReport:
@@ -333,6 +320,13 @@ class SQLiteStore(RecordShelf, KeyShelf):
     def _check_open(self) -> None:
         if self._closed:
             raise StoreError("the store is closed")
+
+    def _glance(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._check_open()
+        try:
+            return work(self._opened.glance)
+        except sqlite3.Error as error:
+            raise translated(self.path, error) from error
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self._check_open()

@@ -11,8 +11,9 @@ import logging
 from collections.abc import Callable, Iterable
 
 from airlock import apikeys
-from airlock.apikeys import ALL_SCOPES, Scope
+from airlock.apikeys import ALL_SCOPES, ApiKey, Scope
 from airlock.config import Config
+from airlock.errors import StoreError
 from airlock.limits import SlidingLimits
 from airlock.ports import Clock
 from airlock.ports_keys import KeyStore
@@ -36,11 +37,7 @@ class Credential:
     scopes: frozenset[Scope]
     agent: str = ""
     rate: int | None = None
-
-    @property
-    def lasting(self) -> bool:
-        """True when it works as long as the config stands; a key may be revoked at any time."""
-        return not self.identity.startswith("key:")
+    key: ApiKey | None = None
 
     @property
     def bound(self) -> bool:
@@ -93,6 +90,22 @@ class Authenticator:
         """True when this address has guessed too often: then it is refused, right or wrong."""
         return self._guesses.full(address, GUESSES_PER_MINUTE, self._clock()) is not None
 
+    def still(self, credential: Credential) -> bool:
+        """True while this config gives it to who showed it. A key is looked up each time.
+
+        It may have been ended, or become another, by any process. False also when that cannot be told now.
+        """
+        key = credential.key
+        if key is None:
+            return True
+        if self._keys is None:
+            return False
+        try:
+            found = self._keys.key_now(key.digest)
+        except StoreError:
+            return False
+        return found == key and key.works(self._clock())
+
     def token_agents(self) -> frozenset[str]:
         """The agents that accept only their own token."""
         return frozenset(name for name, _ in self._digests().tokens)
@@ -106,7 +119,7 @@ class Authenticator:
         key = await self._keys.key_by_digest(apikeys.digest(token))
         if key is None or not key.works(self._clock()):
             return None
-        return Credential(identity=key.identity, scopes=key.scopes, agent=key.agent, rate=key.rate)
+        return Credential(identity=key.identity, scopes=key.scopes, agent=key.agent, rate=key.rate, key=key)
 
     def _compared(self, token: str, digests: _Digests, address: str) -> Credential | None:
         too_often = self._guesses.full(address, GUESSES_PER_MINUTE, self._clock())

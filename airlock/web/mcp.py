@@ -91,14 +91,18 @@ class Doorman:
         await self._app(scope, receive, send)
 
     def recall(self, scope: Scope) -> Known | None:
-        """Who speaks with these words, if they were let through before under the config of now."""
+        """Who speaks with these words, if they were let through before and still would be."""
         route, agent = mcp_path(scope["path"]) or ("", "")
-        known = self._known.get((route, agent, *named_headers(scope, b"authorization")))
-        return known if known is not None and self.remembers(known) else None
+        said = (route, agent, *named_headers(scope, b"authorization"))
+        known = self._known.get(said)
+        if known is None or self.stands(known):
+            return known
+        del self._known[said]
+        return None
 
-    def remembers(self, known: Known) -> bool:
-        """True while the config is the one under which they were let through."""
-        return known.config is self._services.config
+    def stands(self, known: Known) -> bool:
+        """True while the config is the one under which they were let through, and their key is as it was."""
+        return known.config is self._services.config and self._authenticator.still(known.credential)
 
     def take(self, post: Post, known: Known) -> bool:
         """Let a whole POST through; False, and to be asked in full, when it is one or a guess too many."""
@@ -142,11 +146,9 @@ class Doorman:
             take(self._services, scope, credential, MCP_PER_MINUTE, limited)  # says no, and when to come back
 
     def _remember(self, said: tuple[str, ...], known: Known) -> None:
-        """What holds as long as the config does. A key may be revoked at any time: it is looked up."""
-        if known.credential.lasting:
-            while len(self._known) >= MOST_KNOWN:
-                del self._known[next(iter(self._known))]
-            self._known[said] = known
+        while len(self._known) >= MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[said] = known
 
     def _agent(self, named: str, credential: Credential) -> str:
         agents = self._services.config.agents
@@ -193,7 +195,7 @@ class Straight:
     def take(self, post: Post) -> bool:
         """A whole POST from somebody who is known; all that guard and door would ask is asked."""
         known: Known | None = post.kept.get(_KNOWN)
-        if known is None or not self._door.remembers(known):
+        if known is None or not self._door.stands(known):
             known = self._door.recall(post.scope) if self._guard.passes(post.scope) else None
             if known is None or not known.route.endswith("/mcp"):
                 return False
