@@ -7,10 +7,16 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Whoever starts the suite in the background leaves Ctrl-C ignored, and our children would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# How long an example takes says something of the machine, and nothing of what is promised.
+settings.register_profile("airlock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("airlock")
 
 
 @pytest.fixture(scope="session")

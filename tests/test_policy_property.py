@@ -157,7 +157,7 @@ def expected(
     return evaluate(rules)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(POLICIES, LISTS, TOOLS, ARGUMENTS)
 def test_the_policy_means_what_its_reference_says(
     lines: list[Line], lists: dict[str, tuple[str, ...]], tool: str, arguments: dict[str, Any]
@@ -165,7 +165,7 @@ def test_the_policy_means_what_its_reference_says(
     assert decide(lines, lists, tool, arguments) == expected(lines, lists, tool, arguments)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     POLICIES.flatmap(lambda lines: st.tuples(st.just(lines), st.permutations(lines))), LISTS, TOOLS, ARGUMENTS
 )
@@ -181,7 +181,7 @@ def test_the_order_of_rules_never_matters(
 WIDTH = {"deny": 0, "ask": 1, "allow": 2}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(POLICIES, LINES, LISTS, TOOLS, ARGUMENTS)
 def test_another_deny_never_widens_and_another_ask_never_makes_an_allow(
     lines: list[Line], more: Line, lists: dict[str, tuple[str, ...]], tool: str, arguments: dict[str, Any]
@@ -194,7 +194,7 @@ def test_another_deny_never_widens_and_another_ask_never_makes_an_allow(
     assert before != "allow" or asked in {"allow", "ask"}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(POLICIES, LISTS, TOOLS, ARGUMENTS)
 def test_rules_asked_in_a_group_answer_as_each_would_alone(
     lines: list[Line], lists: dict[str, tuple[str, ...]], tool: str, arguments: dict[str, Any]
@@ -227,7 +227,7 @@ ANY_JSON = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.dictionaries(st.one_of(st.just("n"), st.text()), ANY_JSON, max_size=4), EFFECTS)
 def test_no_arguments_make_evaluation_raise(arguments: dict[str, Any], effect: str) -> None:
     lines = [Line(("git/*",), effect, number, "", "") for number in range(len(CONDITIONS))]

@@ -173,7 +173,7 @@ def test_every_value_of_a_pack_that_is_changed_or_taken_out_is_found(proved: Pro
                 assert finds(changed, proved.trusted), (path, other)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_any_other_value_at_any_place_is_found(proved: Proved, data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(sorted(places(proved.asked), key=str)))
@@ -367,7 +367,7 @@ ANYTHING = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(values=st.lists(ANYTHING, min_size=1, max_size=6))
 def test_whatever_an_agent_sends_its_pack_holds(
     tmp_path_factory: pytest.TempPathFactory, values: list[Any]

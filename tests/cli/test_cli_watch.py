@@ -34,7 +34,7 @@ class Screen:
     def tmux(self, *words: str) -> str:
         """One tmux command on a server of our own."""
         done = subprocess.run(
-            ["tmux", "-S", str(self.socket), *words], capture_output=True, text=True, timeout=10, check=False
+            ["tmux", "-S", str(self.socket), *words], capture_output=True, text=True, timeout=60, check=False
         )
         return done.stdout
 
@@ -47,7 +47,7 @@ class Screen:
         wanted = seen if callable(seen) else lambda text: seen in " ".join(text.split())
         text = ""
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while not wanted(text := await asyncio.to_thread(self.text)):
                     await asyncio.sleep(0.05)
         except TimeoutError:
@@ -61,9 +61,16 @@ class Screen:
 
     async def decide(self, key: str, seen: str) -> str:
         """Press a deciding key once the request has been on the screen for a while, and see what comes."""
-        await self.until(lambda text: re.search(r"asked ([2-9]|\d\d)s ago", text) is not None)
+        seconds = age(await self.until(lambda text: age(text) is not None)) or 0
+        await self.until(lambda text: (age(text) or 0) >= seconds + 2)
         await self.press(key)
         return await self.until(seen)
+
+
+def age(text: str) -> int | None:
+    """How many seconds ago the request was asked that is on the screen."""
+    found = re.search(r"asked (\d+)s ago", text)
+    return int(found[1]) if found else None
 
 
 @asynccontextmanager

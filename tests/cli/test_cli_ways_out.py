@@ -213,7 +213,7 @@ async def _shell(terminal: Terminal, line: str) -> tuple[str, str]:
 
 @pytest.mark.anyio
 async def test_a_reader_that_goes_away_ends_with_141_as_other_programs_do(terminal: Terminal) -> None:
-    out, err = await _shell(terminal, "$A policy schema | true; echo ${PIPESTATUS[0]}")
+    out, err = await _shell(terminal, "exec 3> >(exit); wait $!; $A policy schema >&3; echo $?")
     assert (out, err) == ("141\n", "")
 
 

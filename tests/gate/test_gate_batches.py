@@ -73,7 +73,7 @@ def told(event: AuditEvent) -> tuple[Any, ...]:
     return event.kind, event.call_id, event.agent, event.tool, event.request_id, json.loads(event.body)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(batch=st.lists(calls(), min_size=1, max_size=6))
 def test_judged_together_or_alone_the_verdicts_and_the_records_are_the_same(batch: Sequence[Call]) -> None:
     async def compare(folder: Path) -> None:

@@ -242,7 +242,7 @@ PIECES = st.tuples(st.text(SIGNS, max_size=4), st.integers(0, 3))
 
 
 @given(words=st.lists(st.lists(PIECES, min_size=1, max_size=3), min_size=1, max_size=4))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_quoting_comes_back_as_the_words_that_bash_passes(
     bash: Bash, words: list[list[tuple[str, int]]]
 ) -> None:
@@ -267,7 +267,7 @@ TOKENS = st.sampled_from(
 
 
 @given(tokens=st.lists(TOKENS, min_size=2, max_size=12))
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_bash_runs_nothing_that_was_not_foretold(bash: Bash, tokens: list[str]) -> None:
     check(bash, "git " + "".join(tokens))
 

@@ -17,7 +17,7 @@ WORDS = st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["C", "
 
 
 @given(command=st.one_of(st.text(max_size=60), SHELLISH), cwd=st.sampled_from(["", "/w", "w"]))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_any_text_comes_to_at_least_one_part_and_never_raises(command: str, cwd: str) -> None:
     parts = split(command, cwd, home="/home/me")
     assert parts
@@ -27,13 +27,13 @@ def test_any_text_comes_to_at_least_one_part_and_never_raises(command: str, cwd:
 
 
 @given(command=SHELLISH)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_same_line_always_comes_to_the_same_parts(command: str) -> None:
     assert split(command, "/w") == split(command, "/w")
 
 
 @given(words=WORDS)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_words_that_python_quotes_come_back(words: list[str]) -> None:
     assume(not any(word.startswith("=") for word in words))  # zsh makes a path of `=name`; shlex lets it be
     (part,) = split(shlex.join(["curl", *words]), "/w")
@@ -42,13 +42,13 @@ def test_words_that_python_quotes_come_back(words: list[str]) -> None:
 
 
 @given(words=WORDS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_command_given_as_words_is_that_command(words: list[str]) -> None:
     assert split_words(["curl", *words], "/w")[0].arguments["argv"] == ["curl", *words]
 
 
 @given(name=st.text(max_size=12))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_only_a_plain_name_ever_becomes_a_bash_name(name: str) -> None:
     for part in split(name, "/w"):
         bare = part.tool.removeprefix("bash/")
@@ -56,7 +56,7 @@ def test_only_a_plain_name_ever_becomes_a_bash_name(name: str) -> None:
 
 
 @given(before=QUOTELESS, after=QUOTELESS)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_a_denied_program_between_two_lines_is_always_seen(before: str, after: str) -> None:
     tools = {part.tool for part in split(f"{before}\nrm secret\n{after}", "/w")}
     assert tools & {"bash/rm", "bash/_complex"}

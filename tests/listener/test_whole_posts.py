@@ -139,7 +139,7 @@ COMING = st.lists(PLAIN | ODD, min_size=1, max_size=5) | st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(COMING)
 @example([request(), request(body=b'{"a": 1}'), request("/carry"), request("/carry")])
 @example([request("/later") + request("/now") + request("/no"), request("/no")])

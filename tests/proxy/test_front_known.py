@@ -28,13 +28,15 @@ class Wire:
         self.writer = writer
 
     async def send(self, body: Any, headers: dict[str, str], path: str = "/mcp") -> tuple[int, Any]:
-        """The status and the JSON of the answer."""
+        """The status and the JSON of the answer; one that did not come soon comes as a stream."""
         data = json.dumps(body).encode()
         lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         head = "\r\n".join([*lines, f"Content-Length: {len(data)}", "", ""]).encode()
         self.writer.write(head + data)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             answer = (await self._reader.readuntil(b"\r\n\r\n")).decode()
+            if "text/event-stream" in answer:
+                return int(answer.split()[1]), await self._streamed()
             length = next(
                 int(line.split(":")[1])
                 for line in answer.lower().split("\r\n")
@@ -42,6 +44,16 @@ class Wire:
             )
             content = await self._reader.readexactly(length)
         return int(answer.split()[1]), json.loads(content) if content else None
+
+    async def _streamed(self) -> Any:
+        """The last message of a stream, read to its end."""
+        content = b""
+        while size := int(await self._reader.readline(), 16):
+            content += await self._reader.readexactly(size)
+            await self._reader.readline()
+        await self._reader.readline()
+        events = [line for line in content.split(b"\n") if line.startswith(b"data: {")]
+        return json.loads(events[-1].removeprefix(b"data: "))
 
 
 @asynccontextmanager
@@ -78,7 +90,7 @@ def call(number: int) -> Json:
 
 async def until_status(line: Wire, headers: dict[str, str], wanted: int) -> Any:
     """Call again and again until the answer is of this status."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         for number in range(10_000):
             status, content = await line.send(call(number % 50), headers)
             if status == wanted:

@@ -277,22 +277,20 @@ async def test_a_task_that_is_not_polled_leaves_its_question_to_its_grace(
         assert "isError" not in await caller.ask("tools/call", UNANSWERED)
 
 
-async def test_polling_keeps_a_task_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_polling_keeps_a_task_alive(tmp_path: Path) -> None:
     async with facing(tmp_path, policy({"odd": odd()}, ASKING)) as caller:
         await caller.discover(**TASKS)
-        await caller.ask("tools/list")
-        monkeypatch.setattr(tasks, "LAPSE_SECONDS", 0.5)
         made = await caller.ask("tools/call", UNANSWERED)
-        before = {event.id for event in await caller.entries()}
-
-        async def look() -> Json:
-            return await caller.ask("tasks/get", {"taskId": made["taskId"]})
-
-        for _ in range(30):
-            await polled(look, lambda found: found["status"] == "working")
-            await caller.pending()
-        late = [event.kind for event in await caller.entries() if event.id not in before]
-        assert "request.left" not in late
+        exchange = caller.session._tasks._held[made["taskId"]].exchange
+        for _ in range(3):
+            before = exchange.timer
+            found = await caller.ask("tasks/get", {"taskId": made["taskId"]})
+            assert found["status"] == "working"
+            assert before is not None
+            assert before.cancelled()
+            assert exchange.timer is not None
+            assert exchange.timer.when() > before.when()
+            assert not exchange.timer.cancelled()
 
 
 async def test_only_so_many_tasks_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ def test_a_name_made_to_look_like_a_shortened_one_stays_apart() -> None:
     assert len(set(wires.values())) == 2
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["a", "b", "long-provider-name"]), st.text(max_size=60)),

@@ -67,7 +67,7 @@ class Bench:
         self.peer.received({"jsonrpc": "2.0", **frame})
 
     async def reply(self) -> JsonObject:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.replied.wait()
         return self.replies[-1]
 

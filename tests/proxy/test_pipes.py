@@ -33,14 +33,14 @@ class Ear:
         self.changed.set()
 
     async def until(self, count: int) -> list[bytes]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.lines) < count:
                 self.changed.clear()
                 await self.changed.wait()
         return self.lines
 
     async def end(self) -> list[bytes]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.ended.wait()
         return self.lines
 
@@ -115,7 +115,7 @@ async def test_a_full_pipe_presses_back_and_relieves_when_it_is_read(pipe: tuple
     assert pressure == [True]
     ear = Ear()
     pipes.LineReader(pipe[0], ear.hear, ear.ended.set)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await writer.drain()
     assert pressure == [True, False]
     writer.close()
@@ -127,7 +127,7 @@ async def test_a_reader_that_never_reads_loses_the_line_at_a_limit(pipe: tuple[i
     writer = pipes.LineWriter(pipe[1], lost.set_result, most=1_000_000)
     writer.write(b"x" * 2_000_000)
     assert not lost.done()  # told after the write, never inside it
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert "does not read" in await lost
     writer.write(b"more")
     writer.close()
@@ -140,7 +140,7 @@ async def test_a_closed_other_end_is_told_once_and_later_writes_are_dropped(pipe
     writer = pipes.LineWriter(pipe[1], lost.set_result)
     writer.write(b"x")
     writer.write(b"y")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert "gone" in await lost
         await writer.drain()
 
@@ -174,7 +174,7 @@ async def test_of_a_large_batch_the_first_leave_before_the_last_are_made() -> No
 
     reader = pipes.LineReader(in_read, answer, writer.close)
     os.write(in_write, b"go\non\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not written:
             await asyncio.sleep(0)
     written.append(os.read(out_read, 4096))
@@ -199,7 +199,7 @@ async def test_what_comes_of_one_line_leaves_at_once() -> None:
 
     reader = pipes.LineReader(in_read, answer, writer.close)
     os.write(in_write, b"one\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not written:
             await asyncio.sleep(0)
     assert written == [b"got one\n"]
@@ -270,6 +270,6 @@ def test_a_process_that_waits_on_an_idle_stdin_ends_at_a_signal() -> None:
     process.stdin.flush()
     assert process.stdout.readline() == b"got one\n"
     process.send_signal(signal.SIGINT)
-    process.wait(timeout=10)
+    process.wait(timeout=60)
     process.stdin.close()
     process.stdout.close()

@@ -318,7 +318,7 @@ async def test_a_server_that_dies_in_a_call_is_an_error_and_comes_back(tmp_path:
 
 async def test_a_hanging_server_does_not_hold_up_the_first_answer(tmp_path: Path) -> None:
     text = policy({"odd": odd(), "slow": odd("--hang-on", "*")})
-    async with facing(tmp_path, text) as client:
+    async with facing(tmp_path, text, waits=0.2) as client:
         found = await client.initialize()
         assert found["capabilities"]["tools"] == {"listChanged": True}
         assert text_of(await client.call("odd__echo", {"c": 3})) == '{"c": 3}'

@@ -73,7 +73,7 @@ async def test_calls_and_progress_work_in_the_clients_era(port: int, facing: Fac
         seen: list[Any] = []
         done = asyncio.get_running_loop().create_future()
         upstream.request("tools/call", {"name": "progress"}, done.set_result, seen.append)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert "result" in await done
         assert [one["message"] for one in seen] == ["step 1", "step 2", "step 3"]
 
@@ -311,7 +311,7 @@ async def test_a_modern_call_that_is_given_up_hangs_up_and_says_nothing() -> Non
     async with (
         kept_server(answer) as (number, heads, connections),
         running(provider(number), MODERN) as (upstream, _),
-        asyncio.timeout(20),
+        asyncio.timeout(60),
     ):
         ticket = upstream.request("tools/call", {"name": "x"}, lambda _: None)
         await asked.wait()
@@ -453,11 +453,11 @@ async def test_a_call_that_never_ends_ends_at_the_limit_and_others_go_on() -> No
         hangs = (frame.get("params") or {}).get("name") == "hang"
         return None if hangs else legacy_hello(frame)
 
-    slow = {"timeout_ms": 200}
+    slow = {"timeout_ms": 3_000}  # for the quick one, too
     async with raw_server(answer) as (number, _), running(provider(number, **slow)) as (upstream, _listener):
         hanging = asyncio.create_task(request(upstream, "tools/call", {"name": "hang"}))
         assert "result" in await request(upstream, "tools/call", {"name": "quick"})
-        assert "no answer to `tools/call` within 0.2 s" in (await hanging)["error"]["message"]
+        assert "no answer to `tools/call` within 3 s" in (await hanging)["error"]["message"]
 
 
 async def test_a_redirect_to_another_origin_is_not_followed_with_our_headers() -> None:

@@ -28,7 +28,7 @@ from airlock.proxy.redirect import Landing
 from airlock.proxy.tokens import Login, TokenFile
 from airlock.reach import reach
 from support.logins import SECONDS, Browser, Site, site, visit
-from support.upstreams import LEGACY, MODERN, call, running
+from support.upstreams import LEGACY, MODERN, at_once, call, running
 
 pytestmark = pytest.mark.anyio
 
@@ -112,7 +112,7 @@ async def test_a_server_that_wants_a_login_that_the_config_does_not_know_says_wh
 
 async def test_a_running_upstream_finds_the_login_that_somebody_makes(place: Site) -> None:
     provider = place.provider()
-    async with running(provider, ready=False) as (upstream, listener):
+    async with running(provider, ready=False, backoff=at_once()) as (upstream, listener):
         await logged_in(provider)
         await listener.until(lambda: upstream.state.phase == "ready")
 

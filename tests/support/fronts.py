@@ -16,7 +16,7 @@ import httpx2
 
 from support.sessions import PREFIX, odd, policy
 
-SECONDS = 30
+SECONDS = 60
 SECRET = "the-people-know-this-secret"
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 ACCEPT = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}

@@ -31,7 +31,7 @@ async def listening(app: Any) -> AsyncIterator[int]:
         yield port
     finally:
         listener.should_exit = True
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await serving
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from airlock.config import OAuthConfig, ProviderConfig, Secret
 
 SERVER = Path(__file__).parents[1] / "fixtures" / "oauth_server.py"
-SECONDS = 20
+SECONDS = 60
 CLIENT, SECRET = "robot", "s3cret/ü"
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

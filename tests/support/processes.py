@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-SECONDS = 30
+SECONDS = 60
 Json = dict[str, Any]
 
 
@@ -141,9 +141,12 @@ def command(config: Path, agent: str = "tester", *switches: str) -> list[str]:
 
 
 def alive(pid: int) -> bool:
-    """True while that process runs."""
+    """True while a process of that id runs; a zombie does not count."""
     try:
         os.kill(pid, 0)
+        stat = Path(f"/proc/{pid}/stat").read_text()
     except ProcessLookupError:
         return False
-    return True
+    except FileNotFoundError:  # there is no /proc here, or it ended just now
+        return not Path("/proc/self").exists()
+    return stat.rpartition(")")[2].split()[0] != "Z"

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from airlock.config import Config
 from airlock.gate import Gate
 from airlock.ids import now_ms
@@ -24,7 +26,7 @@ from airlock.proxy.session import Session
 from airlock.redaction import Redactor
 from airlock.store.sqlite import SQLiteStore
 
-SECONDS = 20
+SECONDS = 60
 ODD = str(Path(__file__).parents[1] / "fixtures" / "odd_server.py")
 PREFIX = "io.modelcontextprotocol/"
 DECISION = "io.airlock/decision"
@@ -192,8 +194,14 @@ def text_of(result: Json) -> str:
 
 
 @contextlib.asynccontextmanager
-async def facing(folder: Path, text: str, *, kept: bool = False) -> AsyncIterator[Caller]:
-    """A client before a session of agent `tester`; everything is closed on the way out."""
+async def facing(
+    folder: Path, text: str, *, kept: bool = False, waits: float = SECONDS
+) -> AsyncIterator[Caller]:
+    """A client before a session of agent `tester`; everything is closed on the way out.
+
+    The first answer `waits` for servers that were never seen before: what it says of them is looked at,
+    however slowly they start.
+    """
     folder.mkdir(exist_ok=True)
     config = loads(text, folder / "airlock.yaml")
     store = await SQLiteStore.open(folder / "airlock.db", clock=now_ms)
@@ -219,7 +227,9 @@ async def facing(folder: Path, text: str, *, kept: bool = False) -> AsyncIterato
         descriptions=Descriptions(folder / "upstreams" if kept else None),
     )
     try:
-        yield caller
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("airlock.proxy.greeting.WAIT_SECONDS", waits)
+            yield caller
     finally:
         await caller.session.close()
         await caller.router.close()

@@ -40,7 +40,7 @@ tests:
   - {agent: claude-code, tool: demo/echo, expect: allow}
 """
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 LEFT_OUT = {name for name, _ in MARKERS} | {"AIRLOCK_CONFIG", "XDG_CONFIG_HOME", "NO_COLOR", "CODEX_HOME"}
 """Variables that would make a test depend on who runs it."""
@@ -167,12 +167,12 @@ class Parked:
                 asked.set_result(wait.request.id)
 
         self.tasks.append(asyncio.create_task(self.runtime.gate.authorize(call, on_wait=told)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             return await self.runtime.gate.request(await asked)
 
     async def verdict(self, place: int = 0) -> Proceed | Refuse:
         """What became of the call."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             return await self.tasks[place]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -29,6 +28,11 @@ def odd(*switches: str, env: dict[str, str] | None = None, **more: Any) -> Provi
     secrets = {name: Secret(value) for name, value in (env or {}).items()}
     args = ("-S", str(ODD), *switches)
     return ProviderConfig(name="odd", type="stdio", command=sys.executable, args=args, env=secrets, **more)
+
+
+def at_once() -> Backoff:
+    """Try again at once."""
+    return Backoff(first=0.01, most=0.05)
 
 
 class Listener:
@@ -62,7 +66,7 @@ class Listener:
         self.withdrawals.append(request_id)
         self._changed.set()
 
-    async def until(self, holds: Callable[[], Any], seconds: float = 20) -> None:
+    async def until(self, holds: Callable[[], Any], seconds: float = 60) -> None:
         """Wait until this holds; looked at after each thing that is told."""
         async with asyncio.timeout(seconds):
             while not holds():
@@ -74,21 +78,24 @@ class Listener:
 async def running(
     provider: ProviderConfig, facing: Facing = LEGACY, *, ready: bool | None = True, **options: Any
 ) -> AsyncIterator[tuple[Upstream, Listener]]:
-    """An upstream that was started (and is ready, or broken, unless `ready` is None), closed at the end."""
+    """An upstream that was started (and is ready, or broken, unless `ready` is None), closed at the end.
+
+    One that is to be broken stays so: what a test then looks at would be over with the next attempt.
+    """
     listener = Listener()
-    options.setdefault("backoff", Backoff(first=0.01, most=0.05))
+    options.setdefault("backoff", Backoff(first=600, most=600) if ready is False else at_once())
     upstream = make_upstream(provider, listener, **options)
     upstream.start(facing)
     try:
         if ready is not None:
-            assert await upstream.ready(30) is ready, upstream.state
+            assert await upstream.ready(60) is ready, upstream.state
         yield upstream, listener
     finally:
         await upstream.close()
 
 
 async def request(
-    upstream: Upstream, method: str, params: JsonObject | None = None, seconds: float = 20
+    upstream: Upstream, method: str, params: JsonObject | None = None, seconds: float = 60
 ) -> Reply:
     """One request and its answer."""
     answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -102,13 +109,3 @@ async def call(upstream: Upstream, tool: str, /, **arguments: Any) -> Any:
     reply = await request(upstream, "tools/call", {"name": tool, "arguments": arguments})
     assert "result" in reply, reply
     return reply["result"]
-
-
-def alive(pid: int) -> bool:
-    """True while a process of that id runs; a zombie does not count."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"

@@ -157,8 +157,9 @@ def test_a_listener_that_does_not_read_is_let_go_and_the_others_are_served(
     monkeypatch.setattr(feed, "BACKLOG", 5)
     big = "x" * 800_000
     deaf = Stream(gateway)
+    assert deaf.comment() == ": connected"  # and from now on it reads nothing
+    monkeypatch.setattr(feed, "BACKLOG", 100_000)
     with listening(gateway) as stream:
-        monkeypatch.setattr(feed, "BACKLOG", 100_000)
         for number in range(16):
             ask(gateway, n=number, big=big)
             assert stream.message()[1]["type"] == "new"

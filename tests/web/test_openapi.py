@@ -183,7 +183,7 @@ def test_no_answer_differs_from_the_description(
     gateway.app.state.services.limits._buckets.clear()
     seen: set[int] = set()
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck), database=None)
     @given(wanted=requests(path, way, known_keys if path.startswith("/keys") else known))
     def fuzz(wanted: dict[str, Any]) -> None:
         gateway.app.state.services.authenticator._guesses._buckets.clear()

@@ -64,7 +64,7 @@ def test_no_answer_differs_from_the_description(
     services.limits._buckets.clear()
     seen: set[int] = set()
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck), database=None)
     @given(wanted=requests(path, way, known[path.split("/")[2]]))
     def fuzz(wanted: dict[str, Any]) -> None:
         services.authenticator._guesses._buckets.clear()

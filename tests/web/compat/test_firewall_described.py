@@ -91,7 +91,7 @@ def test_no_answer_differs_from_the_description(
     seen: set[int] = set()
     keys = st.sampled_from(["", "nonsense", *(wall.keys[name] for name in ("agent", "bound", "both"))])
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=30, suppress_health_check=list(HealthCheck), database=None)
     @given(wanted=requests(route.path, way, ids), key=keys)
     def fuzz(wanted: dict[str, Any], key: str) -> None:
         services = wall.gateway.app.state.services

@@ -31,7 +31,7 @@ def server() -> Iterator[Judges]:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, server: Judges) -> Iterator[Firewall]:
-    compat = f"{{firewall: {{nlp: {{openai: {{url: '{server.url}', models: m, timeout: 500ms}}}}}}}}"
+    compat = f"{{firewall: {{nlp: {{openai: {{url: '{server.url}', models: m, timeout: 30s}}}}}}}}"
     with open_firewall(tmp_path_factory.mktemp("nlp-actions"), compat=compat, more=RULES) as wall:
         wall.key("writer", frozenset({Scope.POLICIES_WRITE}))
         yield wall
@@ -117,6 +117,7 @@ def test_a_model_that_is_down_makes_a_question_of_what_the_yaml_allows(
         "NLP policy `Safety` could not judge it: the server of its model answered 503"
     )
     server.answer = lambda _: None
+    server.release.set()  # it hangs up
     assert read(wall, where="x = 2")["status"] == "pending_approval"
     assert wall.submit("drop", tool="database", by="bound")["status"] == "denied", "deny stays deny"
 

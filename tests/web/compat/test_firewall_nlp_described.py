@@ -49,7 +49,7 @@ def test_no_answer_differs_from_the_description(
     services = wall.gateway.app.state.services
     seen: set[int] = set()
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=30, suppress_health_check=list(HealthCheck), database=None)
     @given(wanted=requests(route.path, way, known))
     def fuzz(wanted: dict[str, Any]) -> None:
         services.limits._buckets.clear()

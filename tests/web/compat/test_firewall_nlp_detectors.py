@@ -179,7 +179,7 @@ def _steps(text: str) -> int:
     return count
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.text(
         alphabet=st.one_of(st.sampled_from(string.printable + "４é\u200b\ud800"), st.characters()),

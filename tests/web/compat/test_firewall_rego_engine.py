@@ -510,7 +510,6 @@ def test_whoever_makes_policies_hang_without_end_keeps_no_other_agent_waiting_fo
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=20))
-@settings(deadline=None)
 def test_turns_go_round_whoever_gives_up_and_come_to_everyone_once(asking: list[tuple[str, bool]]) -> None:
     async def work() -> list[str]:
         turns, had, at_once = Turns(most=100), list[str](), 0
@@ -604,7 +603,7 @@ def test_the_process_ends_with_a_gateway_that_was_killed(signs: str) -> None:
     until_gone(int(done.stdout))
 
 
-@settings(max_examples=60, deadline=None, database=None)
+@settings(max_examples=60, database=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=30), st.booleans())
 def test_whatever_a_policy_is_it_is_read_or_refused(pieces: list[str], spaced: bool) -> None:
     text = "package a\n" + (" " if spaced else "").join(pieces)

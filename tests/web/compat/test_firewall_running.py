@@ -41,7 +41,9 @@ def wall(tmp_path_factory: pytest.TempPathFactory, target: TargetServer) -> Iter
 
 
 @pytest.fixture(autouse=True)
-def quiet(target: TargetServer) -> None:
+def quiet(wall: Firewall, target: TargetServer) -> None:
+    """Nothing is under way, and nothing was asked."""
+    wall.gateway.until(lambda: len(wall.gateway.app.state.services.errands) == 0)
     target.seen.clear()
     target.replies.clear()
 
@@ -330,6 +332,7 @@ def test_a_server_that_does_not_answer_fails_the_action(tmp_path: Path, target: 
     with open_firewall(tmp_path, compat=compat(target, ", timeout: 200ms"), more=RULES) as wall:
         target.replies.append(Reply(then=held.wait))
         found = ended(wall, proxy(wall, f"{target.url}/hang"))
+        target.wait(1)  # it may come to it only now
         held.set()
     assert found["status"] == "failed"
     assert "may have arrived" in found["execution"]["error"]
@@ -385,7 +388,6 @@ def test_many_that_come_at_once_are_no_more_under_way_than_may_be(
 def test_an_agent_whose_servers_never_answer_leaves_places_for_the_others(
     wall: Firewall, target: TargetServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wall.gateway.until(lambda: len(wall.gateway.app.state.services.errands) == 0)
     monkeypatch.setattr("airlock.web.compat.firewall.running.MOST_OF_ONE", 1)
     held = threading.Event()
     target.replies.append(Reply(then=held.wait))

@@ -67,7 +67,7 @@ def test_no_answer_differs_from_the_description(
     ids = known.get(kinds[2] if len(kinds) > 2 else "", ["x"])
     services = harp.gateway.app.state.services
 
-    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=15, suppress_health_check=list(HealthCheck), database=None)
     @given(wanted=requests(route.path, way, ids))
     def fuzz(wanted: dict[str, Any]) -> None:
         services.limits._buckets.clear()

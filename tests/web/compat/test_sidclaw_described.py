@@ -63,7 +63,7 @@ def test_no_answer_differs_from_the_description(
     validators = {status: _validator(one) for status, one in way["responses"].items()}
     ids = known.get(route.path.split("/")[3], ["x"])
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck), database=None)
     @given(wanted=requests(route.path, way, ids))
     def fuzz(wanted: dict[str, Any]) -> None:
         services = house.gateway.app.state.services
