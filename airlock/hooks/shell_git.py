@@ -44,7 +44,7 @@ def _git_doubts(rest: list[str]) -> list[str]:
     found = [
         text for text in rest[1:] if text.startswith(("ext::", "fd::")) or shortened(text, names.GIT_HATCHES)
     ]
-    subcommand = rest[0] if rest else ""
+    subcommand = rest[0].lower() if rest else ""  # `git Submodule` where the file system ignores case
     if subcommand in names.GIT_COMMANDS_IN_DOUBT:
         found.append(subcommand)
     if (subcommand == "bisect" and "run" in rest[1:]) or (subcommand == "submodule" and "foreach" in rest):
@@ -79,17 +79,12 @@ def _git_settings(rest: list[str]) -> bool:
     return len(plain) != 1 or not options <= scopes
 
 
-_GIT_LOOKS = frozenset(
-    {"log", "show", "diff", "diff-tree", "diff-index", "diff-files", "whatchanged", "stash"}
-)
-
-
 def _git_writes(rest: Words) -> Words:
-    """The files that `--output` of the commands that only look is written to."""
+    """The files that `--output` is written to: every subcommand that shows commits or changes knows it."""
     found: list[Word] = []
     for place, word in enumerate(rest):
         name, equals, value = word.text.partition("=")
-        if rest[0].text in _GIT_LOOKS and len(name) > 5 and "--output".startswith(name):
+        if len(name) > 5 and "--output".startswith(name):
             literal_value = literal(value) if word.literal else word
             found += [literal_value] if equals else rest[place + 1 : place + 2]
     return tuple(found)

@@ -20,7 +20,8 @@ class Hatch:
 
     `letters` are found in bundles too (`-ave`), unless one of `takes` stands before them, whose rest is a
     value. `long` names may be shortened, as getopt allows. `begins` are beginnings of any argument.
-    `undashed`: the first argument may hold letters without a dash (`tar xIf`).
+    `undashed`: the first argument may hold letters without a dash (`tar xfI`); their values
+    all stand behind it.
     """
 
     letters: str = ""
@@ -31,7 +32,7 @@ class Hatch:
 
     def opens(self, texts: Sequence[str]) -> bool:
         """True when one of these arguments may run a command."""
-        if self.undashed and texts and not texts[0].startswith("-") and self._bundle(texts[0]):
+        if self.undashed and texts and not texts[0].startswith("-") and set(texts[0]) & set(self.letters):
             return True
         return any(self._argument(text) for text in texts)
 
@@ -77,11 +78,11 @@ HATCHES: dict[str, Hatch] = {
     "diff3": Hatch(long=("--diff-program",)),
     "install": Hatch(long=("--strip-program",)),
     "cpio": Hatch(long=("--rsh-command", "--rmt-command")),
-    "zip": Hatch(begins=("--unzip-command",)),
+    "zip": Hatch(long=("--unzip-command",)),
     "wget": Hatch(letters="e", takes="oaiBtTwQPUlADIXRO", long=("--use-askpass", "--execute", "--config")),
     "scp": Hatch(letters="SoFJD", takes="cilPX"),
     "sftp": Hatch(letters="SoFJDb", takes="cilPBR"),
-    "man": Hatch(letters="PH", takes="CRLmMSserEpT", long=("--pager", "--html", "--config-file")),
+    "man": Hatch(letters="PHC", takes="RLmMSserEpT", long=("--pager", "--html", "--config-file")),
     "less": Hatch(begins=("+",), letters="k", long=("--lesskey-file", "--lesskey-src", "--lesskey-content")),
     "more": Hatch(begins=("+",)),
     "ag": Hatch(long=("--pager",)),
@@ -92,6 +93,21 @@ HATCHES: dict[str, Hatch] = {
     "go": Hatch(begins=("-exec", "--exec", "-toolexec", "--toolexec", "-vettool", "--vettool")),
     "cargo": Hatch(begins=("--config",)),
     "kubectl": Hatch(begins=("--kubeconfig",)),
+    "tcpdump": Hatch(letters="z", takes="BcCEFGijmMQrsTVwWy"),
+    "pidstat": Hatch(letters="e", takes="CGpTU"),
+    "ssh-keygen": Hatch(letters="Dw", takes="abCEFfImNnOPRrSstVZz"),
+    "ssh-add": Hatch(letters="sS", takes="EHht"),
+    **dict.fromkeys(("nm", "ar", "ranlib", "objdump"), Hatch(long=("--plugin",))),
+    "psql": Hatch(letters="foL", takes="cdhpPUFRTv", long=("--file", "--output", "--log-file")),
+    **dict.fromkeys(
+        ("mysql", "mariadb"),
+        Hatch(
+            long=(
+                "--pager", "--tee", "--init-command", "--defaults-file", "--defaults-extra-file",
+                "--plugin-dir",
+            )
+        ),
+    ),
     "openssl": Hatch(begins=("-engine", "-provider-path", "-config")),
 }  # fmt: skip
 HATCHES |= {
@@ -170,9 +186,10 @@ _SED_LINE = re.compile(
 """One command of a sed script that writes to no file and runs nothing."""
 
 _SED_FLAGS = re.compile(r"-[nrEsuz]*")
+_SED_IN_PLACE = re.compile(r"--in-place(?:=[^/]*)?")  # a `/` in the ending moves the old file elsewhere
 _SED_LONG = names.words(
     """
-    --quiet --silent --regexp-extended --in-place --null-data --separate --unbuffered --posix --debug
+    --quiet --silent --regexp-extended --null-data --separate --unbuffered --posix --debug
     --sandbox --follow-symlinks --zero-terminated
     """
 )
@@ -197,7 +214,10 @@ def _sed(arguments: Sequence[Word]) -> bool:
             scripts.append(bundle[1] or (texts[place] if place < len(texts) else ""))
             place += not bundle[1]
         elif text.startswith("-") and not (
-            bundle or _SED_FLAGS.fullmatch(text) or text.partition("=")[0] in _SED_LONG
+            bundle
+            or _SED_FLAGS.fullmatch(text)
+            or _SED_IN_PLACE.fullmatch(text)
+            or text.partition("=")[0] in _SED_LONG
         ):
             return True
         elif not text.startswith("-"):
@@ -220,12 +240,21 @@ def _plain_sed(script: str) -> bool:
 
 
 _AWK_HATCH = re.compile(r'system|getline|\||>\s*"|@')
+_AWK_WRITES = re.compile(r">(?!=|\s*[0-9.]+\s*(?:[){};,]|&&|\Z))")
+"""What may be a file behind `print`; a comparison with a number is none."""
+
+_AWK_OPTION = re.compile(r"-|--|-[Fv].*|--(?:field-separator|assign)=.*|--(?:posix|csv|version)", re.DOTALL)
 
 
 def _awk(arguments: Sequence[Word]) -> bool:
+    """True where it may run or write something, or reads more of its program (`-f`, `-bf`, `-W exec`)."""
     texts = [word.text for word in arguments]
-    files = any(re.match(r"-[fieElD]|--(?:file|exec|source|load|include|debug)", text) for text in texts)
-    return files or any(_AWK_HATCH.search(text) for text in texts)
+    odd = any(text.startswith("-") and not _AWK_OPTION.fullmatch(text) for text in texts)
+    return odd or any(_AWK_HATCH.search(text) or _awk_writes(text) for text in texts)
+
+
+def _awk_writes(text: str) -> bool:
+    return "print" in text and _AWK_WRITES.search(text) is not None
 
 
 def _make(arguments: Sequence[Word]) -> bool:
@@ -250,17 +279,32 @@ def _sqlite(arguments: Sequence[Word]) -> bool:
     texts = [word.text for word in arguments]
     operands = [text for text in texts if not text.startswith("-")]
     odd = any(text.startswith("-") and text not in _SQLITE_OPTIONS for text in texts)
-    return odd or len(operands) < 2 or any(_SQL_HATCH.search(text) for text in operands[1:])
+    return odd or len(operands) < 2 or any(map(_sqlite_writes, operands[1:]))
+
+
+def _sqlite_writes(text: str) -> bool:
+    low = text.lower()
+    return ("vacuum" in low and "into" in low) or _SQL_HATCH.search(text) is not None
+
+
+_SQL_RUNS = re.compile(
+    r"\\|\bsystem\b|\bprogram\b|(?:^|[;\n])[ \t]*(?:source|pager|tee|edit)\b", re.IGNORECASE
+)
 
 
 def _sql(arguments: Sequence[Word]) -> bool:
-    """`\\!` and `system` of the other clients, and COPY … PROGRAM."""
-    return any(
-        re.search(r"\\|\bsystem\b|\bprogram\b", word.text, re.IGNORECASE) for word in arguments
-    ) or not any(
+    """`\\!`, `system`, `source` and `pager` of the other clients, and COPY … PROGRAM."""
+    return any(_SQL_RUNS.search(word.text) for word in arguments) or not any(
         word.text.startswith(("-c", "-e", "--command", "--execute", "--version", "-l", "-V"))
         for word in arguments
     )
+
+
+def _dc(arguments: Sequence[Word]) -> bool:
+    """`!` runs the rest of its line; a file or its input may hold one."""
+    texts = [word.text for word in arguments]
+    seen = len(texts) == 2 and texts[0] in {"-e", "--expression"}
+    return not (seen and "!" not in texts[1]) and texts not in (["--version"], ["--help"])
 
 
 def _zip(arguments: Sequence[Word]) -> bool:
@@ -277,4 +321,5 @@ _CHECKS: dict[str, Callable[[Sequence[Word]], bool]] = {
     "sqlite3": _sqlite,
     **dict.fromkeys(("psql", "mysql", "mariadb"), _sql),
     "zip": _zip,
+    "dc": _dc,
 }

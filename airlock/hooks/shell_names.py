@@ -65,7 +65,8 @@ LAUNCHERS = words(
     expect chronic unbuffer faketime setarch linux32 linux64 run-parts osascript fish csh tcsh slogin sg
     newgrp capsh runcon chpst cgexec daemonize dumb-init tini gosu su-exec ssh-agent logsave ifne pee
     mispipe socat xterm hyperfine caffeinate arch sandbox-exec dbus-launch choom numactl i386 x86_64
-    uname26 ld.so run0 machinectl systemd-nspawn eatmydata setlock softlimit dtach abduco
+    uname26 ld.so run0 machinectl systemd-nspawn eatmydata setlock softlimit dtach abduco sshpass torify
+    tsocks multitime pexec openvt aa-exec grc ksu proot fakechroot msgfilter
     """
 )
 """Programs that run another one in a way that is not taken apart here: own name and `bash/_complex`."""
@@ -82,6 +83,7 @@ GIT_COMMANDS_IN_DOUBT = words(
     """
     filter-branch difftool mergetool send-email daemon instaweb remote-ext remote-fd for-each-repo web--browse
     gui citool p4 svn cvsserver cvsimport cvsexportcommit archimport http-backend hook maintenance shell
+    merge-index submodule--helper bisect--helper
     """
 )
 GIT_RUNS_NOTHING = words("add rm mv stage restore checkout ls-files check-ignore")

@@ -256,7 +256,9 @@ _CHECKS: dict[str, Callable[[list[str]], str]] = {
     "set": _set_doubt,
     "read": _read_doubt,
     "printf": lambda texts: "`printf -v` sets a variable" if texts and texts[0].startswith("-v") else "",
-    "jobs": _flag_doubt("-x", "`jobs -x` runs a command"),
+    "jobs": lambda texts: (
+        "`jobs -x` runs a command" if any(re.match(r"-[a-z]*x", text) for text in texts) else ""
+    ),
     "wait": _flag_doubt("-", "`wait` with options sets variables"),
     "test": lambda texts: "`test -v` evaluates its operand" if {"-v", "-R"} & set(texts) else "",
 }

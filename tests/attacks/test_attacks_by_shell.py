@@ -60,6 +60,8 @@ tar --to-com=sh -xf a.tar
 tar -xIsh -f a.tar
 tar xIf 'sh -c rm' a.tar
 tar cFf 'sh -c rm' a.tar x
+tar xfI a.tar 'sh -c rm'
+tar cfF a.tar 'sh -c rm'
 tar --checkpoint-act=exec=sh --checkpoint=1 -cf a x
 tar --use-comp=sh -xf a
 tar --rmt-command=sh -xf h:a
@@ -67,6 +69,23 @@ tar cf a.tar *.txt
 gtar --to-command=sh -xf a.tar
 zip -qTT 'sh #' a b
 zip --unzip-command 'rm x' -T a b
+zip --unzip-com='rm x' -T a b
+jobs -rx rm x
+jobs -nsx rm x
+git merge-index rm -a
+git submodule--helper foreach 'rm x'
+git bisect--helper --bisect-run rm x
+git Submodule foreach 'rm x'
+tcpdump -i lo -G 1 -z rm -w x
+tcpdump -nz rm -G 1 -w x
+pidstat -e rm x
+dc -e '!rm x'
+dc prog
+ssh-keygen -D /tmp/x.so
+ssh-add -s /tmp/x.so
+nm --plug=/tmp/x.so f
+sshpass -p y rm x
+openvt -- rm x
 sed '1e rm x' f
 sed -n '1!e rm x' f
 sed '/a/e' f
@@ -83,6 +102,8 @@ sed '{e rm x
 }' f
 sed '1w /etc/x' f
 sed 's/a/b/w /etc/x' f
+sed --in-place=/etc/cron.d/* p f
+sed '--in-place=../*' p f
 sed -f prog f
 sed --file=prog f
 sed -i '' '1e rm x' f
@@ -97,6 +118,16 @@ awk '@load "x"'
 awk -l x 'BEGIN{}'
 awk -f prog f
 awk -i inplace 1 f
+awk -v f=/etc/x 'BEGIN{print "x" > f}'
+awk '{printf $2 >> $1}' f
+awk 'BEGIN{print 1 > 1 f}'
+awk 'BEGIN{print "x" >
+f}'
+gawk -bf prog f
+gawk -o/etc/x 'BEGIN{}'
+gawk -p/etc/x 'BEGIN{}'
+gawk --dump-variables=/etc/x 'BEGIN{}'
+mawk -W exec prog
 awk --source 'BEGIN{}' --include=x
 find . -exec rm {} ;
 find . -e[x]ec rm x ;
@@ -107,6 +138,7 @@ more '+!rm x' f
 man -aP 'rm x' ls
 man --pag='rm x' ls
 man -Hrm ls
+man -C evil.conf ls
 vim -es f
 vim f
 vi -S prog f
@@ -164,6 +196,15 @@ sqlite3 -cmd '.shell rm x' db 'select 1'
 sqlite3 db
 psql -c '\! rm x'
 psql -c "copy a to program 'rm x'"
+psql -c 'select 1' -o '|rm x'
+psql -c 'select 1' -Ato '|rm x'
+psql -c 'select 1' --outp='|rm x'
+psql -c 'select 1' -f prog
+sqlite3 db "vacuum/**/into '/etc/x'"
+mysql -e 'select 1' --pager='rm x'
+mysql -e 'select 1;
+source prog'
+mysql -e 'tee /etc/x'
 mysql -e '\! rm x'
 mysql
 xterm -e rm x
@@ -285,6 +326,10 @@ def test_a_text_that_ends_early_is_not_taken_for_one_that_ends_late(line: str) -
         ("git log -1 --format='alias ls=x' --output=/home/me/.bashrc", "/home/me/.bashrc"),
         ("git diff --outp out", "/w/out"),
         ("git -C sub show --output=x", "/w/sub/x"),
+        ("git shortlog --output=/home/me/.bashrc HEAD", "/home/me/.bashrc"),
+        ("git reflog --output=x", "/w/x"),
+        ("git blame --output=x README", "/w/x"),
+        ("git rev-list --output x HEAD", "/w/x"),
     ],
 )
 def test_a_file_that_git_writes_while_it_looks_is_a_part(line: str, path: str) -> None:
@@ -432,6 +477,17 @@ sed 'y/abc/xyz/' f
 sed '1i header' f
 awk '{print $1}' f
 awk -F: 'NR>1 {print $2}' f
+awk -F ';' -v n=3 '$1 >= n && $2 > 0.5 {print}' f
+awk '$1 > $2' f
+awk '{ if ($3 > 100) { print $1 } }' f
+jobs -lr
+dc -e '2 3 + p'
+tcpdump -nr f
+nm -C a.o
+ssh-keygen -lf key
+psql -h db -c 'select 1'
+mysql -h db -e 'select source from x'
+sed --in-place=.bak p f
 wc *.py
 cat *.txt
 rm *.log
@@ -472,6 +528,13 @@ WORKS = [
     ("bash", "sed 's/a/touch proof/e' f", "sed"),
     ("bash", 'gawk \'BEGIN{f="sys" "tem"; @f("touch proof")}\'', "gawk"),
     ("bash", "tar --create --file=a.tar --use-comp='touch proof; cat' f", "tar"),
+    ("bash", "tar cfI a.tar 'touch proof; cat' f", "tar"),
+    ("bash", "jobs -rx touch proof", "touch"),
+    ("bash", "awk -v f=proof 'BEGIN{print 1 > f}'", "awk"),
+    ("bash", "sed '--in-place=sub/proof*' p f && mv sub/prooff sub/proof", "sed"),
+    ("bash", "git shortlog --output=proof HEAD", "git"),
+    ("bash", "git reflog --output=proof", "git"),
+    ("bash", "git blame --output=proof f", "git"),
     ("bash", "tar -cf /dev/null --checkpoint-act=exec='touch proof' --checkpoint=1 f", "tar"),
     ("bash", "split --f='touch proof; cat >/dev/null' f", "split"),
     ("bash", "git clone -qu 'touch proof; git-upload-pack' . copy", "git"),
