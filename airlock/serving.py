@@ -63,6 +63,7 @@ LATER_FOR_URLS = (
     "airlock.proxy.upstream_sse",
     "airlock.proxy.http_frames",
 )
+LATER_FOR_WEBHOOKS = ("airlock.notify.webhook", "airlock.outgoing", "airlock.posting")
 LATER_FOR_LOGINS = ("airlock.proxy.oauth", "airlock.proxy.oauth_guard", "airlock.proxy.tokens")
 LATER_FOR_HOOKS = (
     "airlock.hooks.calls",
@@ -107,6 +108,8 @@ def _load_the_rest(config: Config) -> None:
     names = list(LATER)
     if any(one.type in {"http", "sse"} and one.enabled for one in config.providers.values()):
         names += LATER_FOR_URLS
+    if any(one.type == "webhook" for one in config.notify):
+        names += LATER_FOR_WEBHOOKS
     if any(one.oauth is not None and one.enabled for one in config.providers.values()):
         names += LATER_FOR_LOGINS
     if any(one.permission_tool for one in config.agents.values()):

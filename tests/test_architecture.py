@@ -34,7 +34,7 @@ LIBRARIES = {
     "httptools": {"proxy", "listener"},
     "truststore": {"proxy"},
     "starlette": {"web"},
-    "h11": {"fetching"},
+    "h11": {"outgoing"},
     "uvloop": {"stdiocli", "cli"},
     "uvicorn": {"listener"},
     "cryptography": {"web", "signing"},
@@ -191,3 +191,29 @@ def test_everything_is_caught_only_at_the_named_edges() -> None:
         if swallows_everything(node)
     }
     assert found <= EDGES
+
+
+CONNECTS = {
+    "reach.py": "for `outgoing.py`: where an agent, or a program over an API, chose the address",
+    "outgoing.py": "speaks over the socket that `reach.py` connected",
+    "hookwire.py": "to the gateway that the hook was set up for",
+    "cli/overhttp.py": "to the gateway that a person set up",
+    "proxy/http_client.py": "to the servers that the config names",
+    "proxy/upstream_sse.py": "to the servers that the config names",
+    "proxy/oauth_guard.py": "where such a server leads a login, never further inside than itself",
+    "web/compat/firewall/nlp/endpoint.py": "to the servers of models that the config names",
+}
+"""Who opens a connection, and who chose where it goes (docs/threats.md)."""
+
+CONNECTING = re.compile(
+    r"open_connection|create_connection|sock_connect|AsyncClient\(|HTTPS?Connection\b|urlopen|\.connect\(address"
+)
+
+
+def test_connections_are_opened_only_where_it_is_known_who_chose_the_place() -> None:
+    found = {
+        file.relative_to(PACKAGE).as_posix()
+        for file in FILES
+        if CONNECTING.search(file.read_text(encoding="utf-8"))
+    }
+    assert found == set(CONNECTS)

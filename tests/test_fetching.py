@@ -1,29 +1,24 @@
-"""One guarded request: which URLs and headers are taken, and what is done with the answer."""
+"""What an agent may have fetched: which URLs and headers are taken, and how much of the answer is read."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from socket import create_server, socket
+from socket import socket
 
-import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airlock.errors import UsageError
-from airlock.fetching import FAILURES, MOST_PIECES, MOST_TOLD_HEADERS, Fetch, fetch, planned
-from airlock.reach import Inside
+from airlock.fetching import planned
+from airlock.outgoing import FAILURES, MOST_PIECES, Outgoing, send
+from tests.support.answers import floods, says, server
 
 pytestmark = pytest.mark.anyio
 
 
-def plan(url: str, method: str = "GET", *, named: frozenset[str] = frozenset(), **more: object) -> Fetch:
+def plan(url: str, method: str = "GET", *, named: frozenset[str] = frozenset(), **more: object) -> Outgoing:
     headers, body = more.get("headers", {}), more.get("body", b"")
     return planned(method, url, headers, body, named=named)  # type: ignore[arg-type]
 
@@ -188,32 +183,9 @@ def test_methods_are_a_short_list_and_some_have_no_body() -> None:
 # -- what comes back ------------------------------------------------------------------------------------
 
 
-@contextmanager
-def server(answer: Callable[[socket], None]) -> Iterator[str]:
-    """A server that does this with its one connection."""
-    with create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                answer(connection)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-
-
-def says(data: bytes) -> Callable[[socket], None]:
-    def answer(connection: socket) -> None:
-        connection.recv(65_536)
-        connection.sendall(data)
-
-    return answer
-
-
 async def get(place: str, *, limit: int = 1000, seconds: float = 5.0) -> tuple[int, bytes, bool]:
     wanted = planned("GET", f"http://{place}/", {}, b"", named=frozenset({place}))
-    answer = await fetch(wanted, limit=limit, seconds=seconds)
+    answer = await send(wanted, limit=limit, seconds=seconds)
     return answer.status, answer.body, answer.cut
 
 
@@ -241,33 +213,9 @@ async def test_an_answer_is_read_to_its_end_or_to_the_limit(
         assert await get(place) == found
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"SSH-2.0-OpenSSH_9.9\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhi",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhi",
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000,
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-    ],
-)
-async def test_what_is_no_whole_answer_is_a_failure(data: bytes) -> None:
-    with server(says(data)) as place, pytest.raises(FAILURES):
+async def test_a_body_that_ends_too_early_is_a_failure() -> None:
+    with server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhi")) as place, pytest.raises(FAILURES):
         await get(place)
-
-
-def floods(head: bytes, piece: bytes) -> Callable[[socket], None]:
-    """Sends the piece without end, as fast as it is taken."""
-
-    def answer(connection: socket) -> None:
-        connection.recv(65_536)
-        with suppress(OSError):
-            connection.sendall(head)
-            while True:
-                connection.sendall(piece * 1_000)
-
-    return answer
 
 
 async def test_an_answer_in_tiny_pieces_without_end_is_cut_and_others_have_their_turn_meanwhile() -> None:
@@ -297,18 +245,6 @@ async def test_a_long_answer_in_pieces_of_a_usual_size_is_whole() -> None:
     assert (status, len(body), cut) == (200, 1024 * (MOST_PIECES + 1_000), False)
 
 
-@pytest.mark.parametrize(
-    ("head", "piece"),
-    [
-        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
-        (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * (MOST_TOLD_HEADERS + 1) + b"\r\n", b"x"),
-    ],
-)
-async def test_a_head_without_end_is_a_failure_long_before_the_time(head: bytes, piece: bytes) -> None:
-    with server(floods(head, piece)) as place, pytest.raises(h11.RemoteProtocolError):
-        await get(place, seconds=20)
-
-
 async def test_an_answer_that_trickles_ends_with_the_time() -> None:
     over = threading.Event()
 
@@ -325,63 +261,3 @@ async def test_an_answer_that_trickles_ends_with_the_time() -> None:
         with pytest.raises(TimeoutError):
             await get(place, seconds=0.3)
         over.set()
-
-
-async def test_this_machine_is_not_reached_by_an_outer_address_of_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("airlock.fetching.public", lambda _: True)
-    with create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        wanted = Fetch(method="GET", tls=False, host="127.0.0.1", port=port, target="/")
-        with pytest.raises(Inside, match="this machine"):
-            await fetch(wanted, limit=10, seconds=5)
-        connection, _ = listener.accept()
-        with connection:
-            assert connection.recv(100) == b"", "nothing was sent"
-
-
-async def test_plain_text_where_tls_is_wanted_is_a_failure() -> None:
-    with server(says(b"HTTP/1.1 200 OK\r\n\r\n")) as place:
-        wanted = planned("GET", f"https://{place}/", {}, b"", named=frozenset({place}))
-        with pytest.raises(ssl.SSLError):
-            await fetch(wanted, limit=10, seconds=5)
-
-
-async def test_no_variable_of_the_environment_leads_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    with server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")) as place:
-        assert await get(place) == (200, b"hi", False)
-
-
-def certificate(folder: Path) -> Path:
-    """A key and a certificate for `localhost`, in one file."""
-    made = folder / "tls.pem"
-    command = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    what = ["-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run([*command, *what, "-keyout", str(made), "-out", str(folder / "cert")], check=True)
-    made.write_text(made.read_text() + (folder / "cert").read_text())
-    return made
-
-
-async def test_a_certificate_is_checked_for_its_name_and_for_who_vouches_for_it(tmp_path: Path) -> None:
-    made = certificate(tmp_path)
-    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(made)
-    trusting = ssl.create_default_context(cafile=str(tmp_path / "cert"))
-
-    def answer(connection: socket) -> None:
-        with suppress(OSError), serving.wrap_socket(connection, server_side=True) as secured:
-            says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")(secured)
-
-    async def get_from(host: str, tls: ssl.SSLContext | None) -> bytes:
-        with server(answer) as place:
-            port = int(place.rpartition(":")[2])
-            wanted = planned("GET", f"https://{host}:{port}/", {}, b"", named=frozenset({f"{host}:{port}"}))
-            return (await fetch(wanted, limit=10, seconds=5, tls=tls)).body
-
-    assert await get_from("localhost", trusting) == b"hi"
-    for host, tls in (("localhost", None), ("127.0.0.1", trusting)):
-        with pytest.raises(ssl.SSLCertVerificationError):
-            await get_from(host, tls)

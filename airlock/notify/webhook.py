@@ -1,8 +1,4 @@
-"""Tells people by a POST of JSON. Written on plain sockets: the address that was checked is the one used.
-
-`https` only, except towards loopback; no redirects are followed; a name that leads to a private address is
-refused at connect time, unless the config names a private address itself. The answer's body is not read.
-"""
+"""Tells people by a POST of JSON, which goes inside only where the config names the address itself."""
 
 from __future__ import annotations
 
@@ -54,8 +50,9 @@ class WebhookNotifier:
             if attempt:
                 await asyncio.sleep(self._pause * 2 ** (attempt - 1))
             try:
-                async with asyncio.timeout(self._seconds):
-                    status = await post(Target.of(self._url), self._revealed(), body, tls=self._tls)
+                status = await post(
+                    Target.of(self._url), self._revealed(), body, seconds=self._seconds, tls=self._tls
+                )
             except Undeliverable as error:
                 log.warning("notify: %s", error)
                 return

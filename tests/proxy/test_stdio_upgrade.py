@@ -41,8 +41,6 @@ AT_START = {
     "airlock.cli.exits",
     "airlock.notify.bell",
     "airlock.notify.command",
-    "airlock.notify.webhook",
-    "airlock.posting",
 }
 """What is loaded before the first answer, as far as it is needed at all."""
 
@@ -100,7 +98,8 @@ import importlib, json, sys
 import airlock.stdiocli, airlock.proxy.stdio, airlock.loader.file
 import airlock.gate, airlock.store.sqlite, airlock.notify
 from airlock import serving
-LATER = (*serving.LATER, *serving.LATER_FOR_URLS, *serving.LATER_FOR_LOGINS, *serving.LATER_FOR_HOOKS)
+LATER = (*serving.LATER, *serving.LATER_FOR_URLS, *serving.LATER_FOR_LOGINS, *serving.LATER_FOR_HOOKS,
+         *serving.LATER_FOR_WEBHOOKS)
 for name in LATER:
     importlib.import_module(name)
 print(json.dumps({name: one.__file__ for name, one in sys.modules.items() if name.startswith("airlock")}))

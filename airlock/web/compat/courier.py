@@ -223,10 +223,12 @@ class Courier:
             return None, "the webhook is gone", False
         try:
             headers = self._headers(face, webhook, delivery)
-            async with asyncio.timeout(face.delivery_seconds):
-                status = await post(
-                    Target.of_stranger(webhook.body["url"]), headers, delivery.body["payload"].encode()
-                )
+            status = await post(
+                Target.of_stranger(webhook.body["url"]),
+                headers,
+                delivery.body["payload"].encode(),
+                seconds=face.delivery_seconds,
+            )
         except FAILURES as error:
             return None, str(error) or type(error).__name__, True
         except AirlockError as error:

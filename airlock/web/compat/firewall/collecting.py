@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airlock.errors import UsageError
-from airlock.fetching import Fetch
 from airlock.model import Outcome, Status
+from airlock.outgoing import Outgoing
 from airlock.ports import AuditFilter
 from airlock.web.auth import Credential
 from airlock.web.compat.asking import Kept, collect, known_arguments, report
@@ -55,7 +55,7 @@ async def _spent(services: Services, who: Credential, kept: Kept, action: Action
     return await collect(services, who, kept, overlay)
 
 
-def _plan(services: Services, kept: Kept, action: Action) -> Fetch:
+def _plan(services: Services, kept: Kept, action: Action) -> Outgoing:
     """The request, if it can be made here and now."""
     config, body = runner(services, action.tool), kept.record.body
     if config is None:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from airlock.canonical import canonical, encode, parse
 from airlock.config import HttpProxyConfig
 from airlock.errors import AirlockError, Conflict, UsageError, WireError
-from airlock.fetching import FAILURES, Fetch, Fetched, fetch, planned
+from airlock.fetching import planned
 from airlock.model import Call, Outcome, Overlay
+from airlock.outgoing import FAILURES, Answer, Outgoing, send
 from airlock.reach import Inside
 from airlock.web.auth import Credential
 from airlock.web.compat.asking import Kept, rebuilt, records_of, report
@@ -45,7 +46,7 @@ def runner(services: Services, tool: str) -> HttpProxyConfig | None:
     return options.http_proxy if options is not None and tool == HTTP_PROXY else None
 
 
-def plan(action: Action, config: HttpProxyConfig) -> Fetch:
+def plan(action: Action, config: HttpProxyConfig) -> Outgoing:
     """The request behind an action; UsageError when it may not be made."""
     params = action.params
     for name in params:
@@ -134,17 +135,17 @@ def place(services: Services, agent: str) -> Iterator[None]:
         yield
 
 
-def begin(services: Services, who: Credential, kept: Kept, wanted: Fetch, action: Action) -> None:
+def begin(services: Services, who: Credential, kept: Kept, wanted: Outgoing, action: Action) -> None:
     """Run what was claimed, beside the answer that is given meanwhile."""
     call = rebuilt(services, who, kept, Overlay())._replace(arguments=action.params)
     services.errands.begin(_run(services, who, kept, wanted, call), services.closing, action.agent)
 
 
-async def _run(services: Services, who: Credential, kept: Kept, wanted: Fetch, call: Call) -> None:
+async def _run(services: Services, who: Credential, kept: Kept, wanted: Outgoing, call: Call) -> None:
     config = runner(services, HTTP_PROXY) or HttpProxyConfig()
     seconds = (kept.record.body["patience_ms"] - SLACK_MS) / 1000
     try:
-        answer = await fetch(wanted, limit=config.max_response_bytes, seconds=seconds)
+        answer = await send(wanted, limit=config.max_response_bytes, seconds=seconds)
     except FAILURES as error:
         told: dict[str, Any] = {"error": services.gate.scrubbed(_cause(error, seconds), call)}
         outcome, details = Outcome.ERROR, told
@@ -168,7 +169,7 @@ def _cause(error: Exception, seconds: float) -> str:
     return f"no answer: {text or type(error).__name__}"
 
 
-def _result(services: Services, answer: Fetched, call: Call) -> dict[str, Any]:
+def _result(services: Services, answer: Answer, call: Call) -> dict[str, Any]:
     """What came back, as anyone may see it: secrets masked, no cookies."""
     headers: dict[str, str] = {}
     for name, text in answer.headers:
@@ -181,7 +182,7 @@ def _result(services: Services, answer: Fetched, call: Call) -> dict[str, Any]:
     return services.gate.masked(result)
 
 
-def _told_body(answer: Fetched, headers: Mapping[str, str]) -> dict[str, Any]:
+def _told_body(answer: Answer, headers: Mapping[str, str]) -> dict[str, Any]:
     text = _text(answer)
     if text is None:
         return {"body": None, "bodyBytes": len(answer.body)}
@@ -191,7 +192,7 @@ def _told_body(answer: Fetched, headers: Mapping[str, str]) -> dict[str, Any]:
     return {"body": text}
 
 
-def _text(answer: Fetched) -> str | None:
+def _text(answer: Answer) -> str | None:
     """A body as text, without the half character at which it was cut; None when it is none."""
     try:
         return answer.body.decode()
