@@ -129,7 +129,8 @@ class Policy:
                 decision = self._decide([Findings(selection, everything)])
                 selection.keep((), decision)
             return decision
-        findings = _find(selection, call.arguments, partial(selection.frame, call, None, facts), {})
+        arguments = selection.spellings.read(call.arguments)
+        findings = _find(selection, arguments, partial(selection.frame, call, None, facts), {})
         if findings.troubled or findings.spent:
             return self._decide([findings])
         key = (-1, *findings.holding)

@@ -448,3 +448,39 @@ def test_a_set_too_large_for_the_engine_is_split_and_still_finds_all() -> None:
     patterns = tuple(f"x{n}[a-z]{{1000}}y" for n in range(200))
     found = PatternSet(patterns).found("x159" + "a" * 1000 + "y, x7" + "b" * 1000 + "y")
     assert found == frozenset({patterns[159], patterns[7]})
+
+
+OTHER_LETTERS: list[tuple[str, dict[str, Any], str]] = [
+    ("{amount: {gt: 100}}", {"amount": 500, "AMOUNT": 5}, ERROR),
+    ("{amount: {gt: 100}}", {"Amount": 500}, ERROR),
+    ("{amount: {gt: 100}}", {"amount": 500, "total": 5}, YES),
+    ("{to: eve}", {"To": "eve"}, ERROR),
+    ("{to: {in: [eve, bob]}}", {"to": "ann", "tO": "eve"}, ERROR),
+    ("{x: {regex: '^a$'}}", {"x": "a", "X": "b"}, ERROR),
+    ("{x: {glob: 'a*'}}", {"X": "b"}, ERROR),
+    ("{x: {exists: true}}", {"X": 1}, ERROR),
+    ("{path: {under: /tmp}}", {"Path": "/tmp/x"}, ERROR),
+    ("{path: {under: /tmp}}", {"path": "/tmp/x", "PATH": "/etc/x"}, ERROR),
+    ("{links: {any: {equals: a}}}", {"lin\u212as": ["a"]}, ERROR),
+    ("{'options.to': eve}", {"Options": {"to": "eve"}}, ERROR),
+    ("{'options.to': eve}", {"options": {"to": "ann", "To": "eve"}}, ERROR),
+    ("{'options.to': eve}", {"options": {"to": "eve", "too": "x"}}, YES),
+    ("{'files[*].path': a}", {"files": [{"path": "b"}, {"Path": "a"}]}, ERROR),
+]
+
+
+@pytest.mark.parametrize(("condition", "arguments", "expected"), OTHER_LETTERS)
+def test_a_name_in_other_letters_passes_no_condition(
+    condition: str, arguments: dict[str, Any], expected: str
+) -> None:
+    """Go's encoding/json takes `AMOUNT` for `amount`, and of two the last one."""
+    assert answer(condition, arguments) == expected
+
+
+@pytest.mark.parametrize("arguments", [{"amount": 1, "Amount": 9}, {"AMOUNT": 1}])
+def test_a_name_in_other_letters_passes_no_expression(arguments: dict[str, Any]) -> None:
+    said = "when: 'has(args.amount) && args.amount > 5'"
+    deny = decide(rule_policy(said, effect="deny", before='allow: ["*/*"]'), call_of("fs/read", arguments))
+    allow = decide(rule_policy("when: '!has(args.amount) || args.amount < 5'"), call_of("fs/read", arguments))
+    assert (deny.effect, allow.effect) == (Effect.DENY, Effect.DENY)
+    assert deny.matched[0].errored

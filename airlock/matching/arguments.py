@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from airlock.matching.spelling import OTHER_LETTERS, UNCLEAR, in_other_letters
 from airlock.values import dataclass
 
 MISSING: Final = object()
@@ -78,9 +79,15 @@ class ArgumentPath:
 
     def _follow(self, step: Member | Item, value: Any, number: int) -> Sequence[Any]:
         if isinstance(step, Member):
+            if value is UNCLEAR:
+                raise WrongType(OTHER_LETTERS)
             if not isinstance(value, Mapping):
                 raise WrongType(self._misfit(number, "an object"))
+            if number and in_other_letters(step.name, value):
+                raise WrongType(OTHER_LETTERS)
             return (value.get(step.name, MISSING),)
+        if value is UNCLEAR:
+            raise WrongType(OTHER_LETTERS)
         if not isinstance(value, list):
             raise WrongType(self._misfit(number, "a list"))
         if step.place is None:

@@ -20,6 +20,7 @@ from typing import Any
 from airlock.canonical import MAX_DEPTH
 from airlock.matching.celtext import MATCHED, CelError, Reading, read
 from airlock.matching.frame import Frame, Holds
+from airlock.matching.spelling import UNCLEAR
 from airlock.values import dataclass
 
 MAX_NODES = 10_000
@@ -252,6 +253,8 @@ def _too_large(nodes: int, characters: int) -> str:
 
 def measure(value: Any) -> Size:
     """The size of one JSON value; stops as soon as it is too large."""
+    if value is UNCLEAR:
+        return Size(trouble="have a name in other letters, which some servers take for the same")
     nodes = characters = 0
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH + 1):

@@ -15,6 +15,7 @@ from typing import Any
 from airlock.matching.arguments import MAX_ITEMS, MISSING, ArgumentPath, PathError, WrongType, parse_path
 from airlock.matching.frame import Frame, Holds
 from airlock.matching.patterns import glob_source
+from airlock.matching.spelling import OTHER_LETTERS, UNCLEAR
 from airlock.matching.within import Folder, folder, maybe_under, spellings, surely_under
 from airlock.model import Effect
 from airlock.values import dataclass
@@ -368,6 +369,8 @@ def _clause(
     def one(value: Any, frame: Frame) -> Holds:
         if value is MISSING:
             return exists is False
+        if value is UNCLEAR:
+            return OTHER_LETTERS
         return exists is not False and conjunction([test(value, frame) for test in tests])
 
     def holds(frame: Frame) -> Holds:
@@ -386,6 +389,8 @@ def _plain_clause(name: str, test: Test) -> Clause:
         value = frame.arguments.get(name, MISSING)
         if value is MISSING:
             return False
+        if value is UNCLEAR:
+            return f"`{name}` {OTHER_LETTERS}"
         answer = test(value, frame)
         return answer if answer is True or answer is False else f"`{name}` {answer}"
 

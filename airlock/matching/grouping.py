@@ -15,6 +15,7 @@ from airlock.matching.arguments import MISSING, ArgumentPath, WrongType
 from airlock.matching.conditions import Condition, odd_spelling
 from airlock.matching.frame import Frame
 from airlock.matching.rules import Rule
+from airlock.matching.spelling import OTHER_LETTERS, UNCLEAR
 from airlock.values import dataclass
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class Group:
             self._ask_text(value, frame, holding, troubled)
             if self.numeric:
                 self._doubt(self.numeric, "is not a number", troubled)
+        elif value is UNCLEAR:
+            self._doubt((*self.textual, *self.numeric), OTHER_LETTERS, troubled)
         else:
             self._doubt(self.textual, "is not a text", troubled)
             self._doubt(self.numeric, "is not a number", troubled)

@@ -13,6 +13,7 @@ from airlock.matching.frame import Facts, Frame, Holds
 from airlock.matching.grouping import Group, group
 from airlock.matching.patterns import Index, names_of
 from airlock.matching.rules import Rule, digest
+from airlock.matching.spelling import Spellings
 from airlock.model import NOTHING, Call, Decision, Effect, Kind, Matched, Part, RateUse
 from airlock.values import dataclass
 
@@ -23,6 +24,7 @@ CACHED_SELECTIONS = 4096
 CACHED_NAME = 512
 _CACHED_DECISIONS = 256
 _LOCAL = frozenset({"builtin", "stdio"})
+NO_SPELLINGS = Spellings(())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class Selection:
     limits: tuple[RateUse, ...] = ()
     fields: frozenset[str] | None = None
     path_names: frozenset[str] = frozenset()
+    spellings: Spellings = NO_SPELLINGS
     plain: bool = False
     always: tuple[int, ...] = ()
     groups: tuple[Group, ...] = ()
@@ -78,7 +81,7 @@ class Selection:
             tool=self.tool,
             provider=self.provider,
             name=self.name,
-            arguments=call.arguments if part is None else part.arguments,
+            arguments=self.spellings.read(call.arguments if part is None else part.arguments),
             base=base if base.startswith("/") else "",
             local=self.local,
             sets=self.sets,
@@ -150,6 +153,7 @@ class Selector:
             limits=tuple(one.limit for one in candidates if one.limit is not None),
             fields=_fields(candidates),
             path_names=_path_names(candidates),
+            spellings=Spellings(_names(candidates)),
             plain=not any(one.rule.conditional for one in candidates),
             always=tuple(sorted(always)),
             groups=groups,
@@ -229,6 +233,15 @@ def _path_names(candidates: Iterable[Candidate]) -> frozenset[str]:
         for condition in one.rule.conditions
         if condition.folders and isinstance(condition.path.steps[0], Member)
     )
+
+
+def _names(candidates: Iterable[Candidate]) -> frozenset[str]:
+    """The arguments that conditions and expressions look at."""
+    rules = [one.rule for one in candidates]
+    steps = (condition.path.steps[0] for rule in rules for condition in rule.conditions)
+    readings = (one.reading for rule in rules for one in (rule.when, rule.unless) if one is not None)
+    fields = (name for reading in readings for name in reading.fields or ())
+    return frozenset((*(step.name for step in steps if isinstance(step, Member)), *fields))
 
 
 def _sets(candidates: Iterable[Candidate]) -> Mapping[str, PatternSet]:
