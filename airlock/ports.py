@@ -315,6 +315,10 @@ class Store(Protocol):
         """Walk the chain and say whether it holds."""
         ...
 
+    def log_bytes(self) -> int:
+        """The bytes of what was committed and may not be in the database proper yet; costs microseconds."""
+        ...
+
     async def prune(self, before: int) -> int:
         """Remove the whole prefix of events older than `before`; leaves an `audit.pruned` event."""
         ...

@@ -125,6 +125,10 @@ async def _pages(runtime: Runtime) -> Iterator[Finding]:
     if facts.damage:
         cure = "restore a copy made by `airlock db backup`"
         found.append(wrong("database", f"SQLite finds it damaged: {facts.damage}", cure))
+    if facts.log_held:
+        found.append(
+            wrong("database", facts.log_held, "end the program that reads; the log shrinks by itself")
+        )
     if facts.wal_reset_bug:
         text = f"SQLite {facts.sqlite_version} has the WAL-reset bug; Airlock's lock around writes closes it"
         found.append(note("sqlite", text, "let nothing but Airlock open the database for writing"))

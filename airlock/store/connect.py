@@ -11,13 +11,11 @@ from airlock.errors import NewerSchema, StoreError
 from airlock.store.failures import telling
 from airlock.store.files import prepare
 from airlock.store.lock import FileLock, lock_path
+from airlock.store.log import LARGEST_LOG
 from airlock.store.schema import APPLICATION_ID, NEWER, SCHEMA, migration
 from airlock.values import dataclass
 
 OLDEST_SQLITE = (3, 38, 0)
-LARGEST_LOG = 64 * 2**20
-"""Bytes to which the log is cut back when it begins anew."""
-
 WAL_RESET_FIXED = (3, 51, 3)
 """From here on SQLite is free of the bug that the file lock works around."""
 
@@ -86,6 +84,9 @@ def open_all(path: Path, busy_seconds: float) -> Connections:
             writer.execute(f"PRAGMA busy_timeout = {int(busy_seconds * 1000)}")
             migrate(path, writer)
             place = undo.enter_context(closing(connect(path)))
+            place.execute(
+                "PRAGMA journal_size_limit = -1"
+            )  # to cut a large file takes long: not on the event loop
             reader = undo.enter_context(closing(connect(path, read_only=True)))
             reader.execute(f"PRAGMA busy_timeout = {int(busy_seconds * 1000)}")
             glance = undo.enter_context(closing(connect(path, read_only=True)))

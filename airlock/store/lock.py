@@ -17,6 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from airlock.errors import StoreBusy, StoreError, why
+from airlock.store.log import LARGEST_LOG, log_path, log_size
+
+LARGE_LOG_SECONDS = 60.0
+"""How much longer a write waits for the lock while SQLite's log is large: late is better than refused."""
 
 _SHORTEST = 0.0001
 _LONGEST = 0.005
@@ -30,10 +34,11 @@ def lock_path(database: Path) -> Path:
 class FileLock:
     """One descriptor of the side file. Not for two threads at once: each connection has its own."""
 
-    __slots__ = ("_fd", "_path")
+    __slots__ = ("_fd", "_log", "_path")
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._log = log_path(path.with_suffix(""))
         self._fd = _open(path)
 
     def try_acquire(self) -> bool:
@@ -86,8 +91,13 @@ class FileLock:
 
     @contextmanager
     def held(self, seconds: float) -> Iterator[None]:
-        """Hold the lock for one block."""
-        self.acquire(seconds)
+        """Hold the lock for one block. While SQLite's log is large, whoever has it may be taking that in."""
+        try:
+            self.acquire(seconds)
+        except StoreBusy:
+            if log_size(self._log) <= LARGEST_LOG:
+                raise
+            self.acquire(LARGE_LOG_SECONDS)
         try:
             yield
         finally:

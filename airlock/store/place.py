@@ -26,32 +26,31 @@ class Place:
         self._version = _UNKNOWN
         self._tail = Tail(revision=0, seq=0, hash=b"")
 
-    def commit(self, drafts: Sequence[Draft], controls: int) -> bool:
-        """Commit the events, or Stale; False when somebody is in the way right now."""
+    def commit(self, drafts: Sequence[Draft], controls: int) -> int:
+        """Commit the events, or Stale; what the log grew by, or 0 when somebody is in the way right now."""
         if not self._lock.try_acquire():
-            return False
+            return 0
         try:
-            if len(drafts) != 1 or not self._append_next(drafts[0], controls):
-                self._append_all(drafts, controls)
+            alone = self._append_next(drafts[0], controls) if len(drafts) == 1 else 0
+            return alone or self._append_all(drafts, controls)
         except sqlite3.Error as error:
             if busy(error):
-                return False
+                return 0
             raise translated(self._path, error) from error
         finally:
             if self._connection.in_transaction:
                 roll_back(self._connection)
             self._lock.release()
-        return True
 
-    def _append_next(self, draft: Draft, controls: int) -> bool:
-        """Append one event behind the tail that we left, if it still is the tail; False when it was not."""
+    def _append_next(self, draft: Draft, controls: int) -> int:
+        """Append one event behind the tail that we left, if it still is the tail; 0 when it was not."""
         tail = self._tail
-        if tail.seq and tail.revision == controls and append_next(self._cursor, tail, draft):
-            return True
+        if tail.seq and tail.revision == controls and (size := append_next(self._cursor, tail, draft)):
+            return size
         self._version = _UNKNOWN
-        return False
+        return 0
 
-    def _append_all(self, drafts: Sequence[Draft], controls: int) -> None:
+    def _append_all(self, drafts: Sequence[Draft], controls: int) -> int:
         """Append events behind the tail, which is read anew when somebody else has committed."""
         cursor = self._cursor
         cursor.execute("BEGIN IMMEDIATE")
@@ -61,9 +60,10 @@ class Place:
             self._tail = read_tail(cursor)
         self._tail.check(controls)
         self._version = _UNKNOWN
-        append_all(cursor, self._tail, drafts)
+        size = append_all(cursor, self._tail, drafts)
         cursor.execute("COMMIT")
         self._version = version
+        return size
 
     def close(self) -> None:
         """Let go of the connection's cursor."""

@@ -28,11 +28,13 @@ from airlock.ports import (
     RequestFilter,
 )
 from airlock.store import evidence, history, pages, reads, upkeep, writes
+from airlock.store.caretaker import Caretaker
 from airlock.store.connect import Connections, open_all
 from airlock.store.failures import busy, telling, translated
 from airlock.store.group import Group, Member, Results
 from airlock.store.head import Seal
 from airlock.store.keyring import KeyShelf
+from airlock.store.log import log_path, log_size
 from airlock.store.place import Place
 from airlock.store.records import RecordShelf
 from airlock.store.transaction import Writing
@@ -42,17 +44,6 @@ T = TypeVar("T")
 
 BUSY_SECONDS = 5.0
 """How long a write waits for the lock before it is refused."""
-
-CHECKPOINT_EVERY = 8_000
-"""Commits of this process between two checkpoints under load: each holds the lock while the disk works."""
-
-CHECKPOINT_QUIET = 1_000
-"""The same where few calls come: fewer than QUIET since the last look."""
-
-QUIET = 100
-
-SIGN_SECONDS = 2.0
-"""How long after a commit the head is signed."""
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +86,7 @@ class SQLiteStore(RecordShelf, KeyShelf):
         self._writer = Worker(opened.writer)
         self._reader = Worker(opened.reader)
         self._seal = seal
+        self._log = log_path(path)
         self._controls = Controls()
         self._clock = clock
         self._power = power
@@ -106,10 +98,7 @@ class SQLiteStore(RecordShelf, KeyShelf):
         self._writing = Writing(path=path, lock=opened.writer_lock, busy_seconds=busy_seconds)
         self._group = Group(self._write_group)
         self._stamp = 0
-        self._commits = self._looked_at = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._tidying: asyncio.Task[None] | None = None
-        self._loop = asyncio.get_running_loop()
+        self._caretaker = Caretaker(self._writing, self._writer, seal, clock)
 
     async def _start(self, controls: Controls) -> None:
         self._controls = controls
@@ -131,9 +120,9 @@ class SQLiteStore(RecordShelf, KeyShelf):
         """The same for several, in order and in one transaction."""
         if self._closed:
             raise StoreError("the store is closed")
-        if self._power or not self._place.commit(drafts, controls):
+        if self._power or not (size := self._place.commit(drafts, controls)):
             return False
-        self._count(1)
+        self._caretaker.committed(size)
         return True
 
     async def record(self, drafts: Sequence[Draft], controls: int | None = None) -> None:
@@ -142,16 +131,16 @@ class SQLiteStore(RecordShelf, KeyShelf):
         await self._group.add(drafts, controls)
 
     async def _write_group(self, members: list[Member]) -> Results:
-        results = await self._run(partial(_append_members, members=members), full=self._power)
-        self._count(len(members))
+        results, size = await self._run(partial(_append_members, members=members), full=self._power)
+        self._caretaker.committed(size)
         return results
 
     async def commit(self, change: Change) -> None:
         """Commit one change whole, or raise Conflict or Stale and commit nothing."""
         now = self._clock()
-        await self._write(lambda cursor: writes.apply(cursor, change, now), full=True)
+        size = await self._write(lambda cursor: writes.apply(cursor, change, now), full=True)
         self._beaten = self._beaten or bool(change.waiters)
-        self._count(1)
+        self._caretaker.committed(size)
         if change.grants or change.pauses or change.resumes:
             await self.controls()
 
@@ -175,7 +164,7 @@ class SQLiteStore(RecordShelf, KeyShelf):
             count = await self._write(lambda cursor: upkeep.prune_events(cursor, before, now), full=True)
             removed += count
         await self._write(lambda cursor: upkeep.prune_queue(cursor, before), full=False)
-        self._count(1)
+        self._caretaker.committed(writes.ONE_COMMIT)
         return removed
 
     # Reading.
@@ -278,42 +267,11 @@ class SQLiteStore(RecordShelf, KeyShelf):
     async def sign(self) -> None:
         """Write the signed head for all that is committed."""
         self._check_open()
-        await self._sign()
+        await self._caretaker.sign()
 
-    # Upkeep.
-
-    def _count(self, commits: int) -> None:
-        self._commits += commits
-        if self._closed:
-            return
-        if self._commits >= CHECKPOINT_EVERY:
-            self._start_tidying()
-        elif self._timer is None:
-            self._timer = self._loop.call_later(SIGN_SECONDS, self._start_tidying)
-
-    def _start_tidying(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._tidying is None or self._tidying.done():
-            self._tidying = self._loop.create_task(self._tidy(), name="airlock-store-upkeep")
-
-    async def _sign(self) -> None:
-        now = self._clock()
-        await self._writer.run(lambda one: upkeep.sign_head(self._writing, one, self._seal, now))
-
-    async def _tidy(self) -> None:
-        try:
-            await self._sign()
-            if self._checkpoint_due():
-                self._commits = self._looked_at = 0
-                await self._writer.run(lambda one: upkeep.checkpoint(self._writing, one))
-        except StoreError as error:
-            log.warning("the database could not be tidied: %s", error)
-
-    def _checkpoint_due(self) -> bool:
-        recent, self._looked_at = self._commits - self._looked_at, self._commits
-        return self._commits >= CHECKPOINT_EVERY or (self._commits >= CHECKPOINT_QUIET and recent < QUIET)
+    def log_bytes(self) -> int:
+        """How large the file of SQLite's log is now."""
+        return log_size(self._log)
 
     # The ways to the threads.
 
@@ -338,7 +296,9 @@ class SQLiteStore(RecordShelf, KeyShelf):
         return await self._run(work, full=full)
 
     async def _run(self, work: Callable[[sqlite3.Cursor], T], *, full: bool) -> T:
-        return await self._writer.run(lambda one: self._writing.run(one, work, full=full))
+        result = await self._writer.run(lambda one: self._writing.run(one, work, full=full))
+        self._caretaker.look()
+        return result
 
     async def close(self) -> None:
         """Flush what is queued and let go of the files; harmless when done twice."""
@@ -346,10 +306,7 @@ class SQLiteStore(RecordShelf, KeyShelf):
             return
         self._closed = True
         await self._group.flush()
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._tidying is not None:
-            await asyncio.wait([self._tidying])
+        await self._caretaker.close()
         await self._say_goodbye()
         await self._reader.run(lambda _: None)  # what is being read is read to its end
         await asyncio.to_thread(self._close_files)
@@ -368,22 +325,23 @@ class SQLiteStore(RecordShelf, KeyShelf):
             if self._beaten:
                 now = self._clock()
                 await self._run(lambda cursor: writes.end_process(cursor, self._id, now), full=False)
-            if self._commits:
-                await self._sign()
+            if self._caretaker.signing_due:
+                await self._caretaker.sign()
         except StoreError as error:
             log.warning("the database was closed without its last notes: %s", error)
 
 
-def _append_members(cursor: sqlite3.Cursor, members: list[Member]) -> Results:
-    """Append each member's events whole, or say what is wrong with that member alone."""
+def _append_members(cursor: sqlite3.Cursor, members: list[Member]) -> tuple[Results, int]:
+    """Append each member's events whole, or say what is wrong with it alone; and what the log grew by."""
     tail = writes.read_tail(cursor)
     results: Results = []
+    size = 0
     for member in members:
         try:
             tail.check(member.controls)
-            writes.append_all(cursor, tail, member.drafts)
+            size += writes.append_all(cursor, tail, member.drafts)
         except AirlockError as error:
             results.append(error)
         else:
             results.append(None)
-    return results
+    return results, size

@@ -1,4 +1,4 @@
-"""What keeps a database well: checkpoints, the signed head, pruning, copies, checks."""
+"""What keeps a database well: the signed head, pruning, copies, checks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from airlock.store.connect import WAL_RESET_FIXED, connect
 from airlock.store.failures import telling
 from airlock.store.head import Seal, fresh_head, head_path
 from airlock.store.lock import FileLock, lock_path
+from airlock.store.log import HELD_LOG, flush_log, held_text, log_path, log_size
 from airlock.store.transaction import Writing
 from airlock.store.writes import append, read_tail
 from airlock.values import dataclass
@@ -47,12 +48,6 @@ def aside(path: Path, busy_seconds: float) -> Iterator[sqlite3.Connection]:
         lock.close()
 
 
-def checkpoint(writing: Writing, connection: sqlite3.Connection) -> None:
-    """Move what the log holds into the database, without waiting for readers."""
-    with writing.lock.held(writing.busy_seconds), telling(writing.path):
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-
-
 def chain_end(connection: sqlite3.Connection) -> Head | None:
     """The newest event's number and hash."""
     row = connection.execute("SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1").fetchone()
@@ -66,7 +61,7 @@ def sign_head(writing: Writing, connection: sqlite3.Connection, seal: Seal, now:
         end = chain_end(connection)
         if end is None:
             return
-        _flush_log(path)  # a head must never outlive, in a power cut, the events that it names
+        flush_log(log_path(path))  # a head must never outlive, in a power cut, the events that it names
         # Written before the lock is taken: nobody waits for the disk.
         with (
             fresh_head(head_path(path), seal.text(end, now)) as fresh,
@@ -94,16 +89,6 @@ def _may_replace(head: Path, connection: sqlite3.Connection, seal: Seal, end: He
     if row[0].hex() != known.hash:
         log.warning("the audit chain no longer holds event %d as it was signed", known.seq)
     return bool(row[0].hex() == known.hash)
-
-
-def _flush_log(path: Path) -> None:
-    # The log may be opened here: SQLite's own locks are on the database and its -shm, never on -wal.
-    with suppress(FileNotFoundError):
-        fd = os.open(path.with_name(path.name + "-wal"), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
 
 def check_chain(path: Path, seal: Seal, head_file: Path | None, busy_seconds: float) -> ChainReport:
@@ -197,7 +182,10 @@ def back_up(path: Path, target: Path, busy_seconds: float) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What `doctor` wants to know of a database. `damage` is "" when SQLite finds it whole."""
+    """What `doctor` wants to know of a database.
+
+    `log_held` tells of a log that grows as somebody reads, `damage` of what SQLite finds; else both are "".
+    """
 
     path: str
     sqlite_version: str
@@ -212,6 +200,7 @@ class Facts:
     pending: int
     grants: int
     processes: int
+    log_held: str = ""
     damage: str = ""
 
 
@@ -231,13 +220,14 @@ def facts(path: Path, busy_seconds: float, *, check: bool) -> Facts:
                 for row in connection.execute("PRAGMA foreign_key_check")
             ]
             damage = "" if found == ["ok"] else "; ".join(line for line in found if line != "ok")
+        wal_bytes = log_size(log_path(path))
         return Facts(
             path=str(path),
             sqlite_version=sqlite3.sqlite_version,
             wal_reset_bug=sqlite3.sqlite_version_info < WAL_RESET_FIXED,
             schema=one("PRAGMA user_version"),
             bytes=path.stat().st_size,
-            wal_bytes=_size(path.with_name(path.name + "-wal")),
+            wal_bytes=wal_bytes,
             events=one("SELECT count(*) FROM event"),
             first_seq=one("SELECT min(seq) FROM event"),
             last_seq=one("SELECT max(seq) FROM event"),
@@ -245,11 +235,6 @@ def facts(path: Path, busy_seconds: float, *, check: bool) -> Facts:
             pending=one("SELECT count(*) FROM request WHERE status = 'pending'"),
             grants=one("SELECT count(*) FROM standing_grant WHERE ended_at IS NULL"),
             processes=one("SELECT count(*) FROM process WHERE ended_at IS NULL"),
+            log_held=held_text(log_path(path), wal_bytes) if wal_bytes > HELD_LOG else "",
             damage=damage,
         )
-
-
-def _size(path: Path) -> int:
-    with suppress(FileNotFoundError):
-        return path.stat().st_size
-    return 0

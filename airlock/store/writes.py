@@ -49,6 +49,9 @@ INSERT_NEXT = (
 """The same for one, but only where the chain still ends as is said and nothing else has changed: else the
 event has no `prev`, which no row may lack, and an event that somebody put there has its number."""
 
+ONE_COMMIT = 6_000
+"""Bytes of the log that a commit takes beside its bodies: the pages that it touches are written whole."""
+
 _blob = bytearray
 """What bytes are bound as: for `bytes` the library first looks for an adapter, longer than it binds."""
 
@@ -84,15 +87,19 @@ def append(cursor: sqlite3.Cursor, tail: Tail, draft: Draft) -> None:
     append_all(cursor, tail, (draft,))
 
 
-def append_all(cursor: sqlite3.Cursor, tail: Tail, drafts: Sequence[Draft]) -> None:
-    """Put several events behind the tail, or none when one of them cannot be written as JSON."""
-    seq, last = tail.seq, tail.hash
+def append_all(cursor: sqlite3.Cursor, tail: Tail, drafts: Sequence[Draft]) -> int:
+    """Put several events behind the tail, or none when one of them cannot be written as JSON.
+
+    About how many bytes that puts into the log.
+    """
+    seq, last, size = tail.seq, tail.hash, ONE_COMMIT
     values: list[Any] = [_blob(last)]
     for given in drafts:
         draft = given if type(given.body) is str else written(given)
         seq += 1
         last = digest(last, seq, draft)
         values += (seq, *draft, _blob(last))
+        size += len(draft.body)
     at, end = 0, len(values) - 1
     for rows, statement in INSERT_EVENTS.items():
         width = rows * _WIDTH
@@ -101,28 +108,30 @@ def append_all(cursor: sqlite3.Cursor, tail: Tail, drafts: Sequence[Draft]) -> N
             cursor.execute(statement, values[at : at + width + 1])
             at += width
     tail.seq, tail.hash = seq, last
+    return size
 
 
-def append_next(cursor: sqlite3.Cursor, tail: Tail, draft: Draft) -> bool:
+def append_next(cursor: sqlite3.Cursor, tail: Tail, draft: Draft) -> int:
     """Put one event behind the tail as it is remembered, in one statement and its own transaction.
 
-    False, and nothing is written, when the tail, the revision or the schema is another by now.
+    0, and nothing is written, when the tail, the revision or the schema is another by now; else about how
+    many bytes that puts into the log.
     """
     draft, seq = written(draft), tail.seq + 1
     own = digest(tail.hash, seq, draft)
     try:
         cursor.execute(INSERT_NEXT, (seq, *draft, _blob(own), _blob(tail.hash), tail.revision))
     except sqlite3.IntegrityError:
-        return False
+        return 0
     tail.seq, tail.hash = seq, own
-    return True
+    return ONE_COMMIT + len(draft.body)
 
 
-def apply(cursor: sqlite3.Cursor, change: Change, now: int) -> None:
-    """Do all of a change; Conflict or Stale, and the caller rolls back."""
+def apply(cursor: sqlite3.Cursor, change: Change, now: int) -> int:
+    """Do all of a change; Conflict or Stale, and the caller rolls back. What its events put into the log."""
     tail = read_tail(cursor)
     tail.check(change.controls)
-    append_all(cursor, tail, change.events)
+    size = append_all(cursor, tail, change.events)
     try:
         # Rows that end make room for the fingerprint and the code of rows that begin.
         for request in sorted(change.requests, key=lambda one: one.version == 1):
@@ -140,6 +149,7 @@ def apply(cursor: sqlite3.Cursor, change: Change, now: int) -> None:
     _put_pauses(cursor, change)
     if change.grants or change.pauses or change.resumes:
         cursor.execute("UPDATE state SET revision = revision + 1")
+    return size
 
 
 def _put_request(cursor: sqlite3.Cursor, request: ApprovalRequest, seq: int) -> None:

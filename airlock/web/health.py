@@ -34,6 +34,7 @@ async def health(asked: Asked) -> Response:
         "status": status,
         "uptime": uptime(services),
         "pending_hitl": waiting,
+        "log_bytes": services.gate.store.log_bytes(),
         "version": __version__,
         "timestamp": iso(now),
     }
@@ -49,10 +50,12 @@ async def ready(asked: Asked) -> Response:
 async def metrics(asked: Asked) -> Response:
     """Counts for Prometheus."""
     services = asked.services
+    log_bytes = services.gate.store.log_bytes()
     own = [
         gauge("airlock_uptime_seconds", "Seconds since the start.", [({}, uptime(services))]),
         gauge("airlock_parked_hooks", "Hooks that wait for a person.", [({}, services.closing.open)]),
         gauge("airlock_event_listeners", "Open event streams.", [({}, services.feed.listeners)]),
+        gauge("airlock_log_bytes", "The size of the database's log.", [({}, log_bytes)]),
         await _pending(services),
     ]
     text = exposition([*services.metrics.families(), *own])

@@ -128,6 +128,7 @@ HEALTH: Schema = {
         "status": {"type": "string", "enum": ["ok", "degraded"]},
         "uptime": COUNT,
         "pending_hitl": COUNT,
+        "log_bytes": COUNT,
         "version": TEXT,
         "timestamp": TIME,
         "providers": {"type": "object", "additionalProperties": TEXT},

@@ -8,7 +8,9 @@ import os
 import pty
 import re
 import select
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ from airlock.home import state
 from airlock.loader.file import load
 from airlock.ports_faces import Record
 from airlock.runtime import opened
+from airlock.store.log import HELD_LOG, log_path
+from airlock.store.sqlite import SQLiteStore
+from tests.store.values import draft
 from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.anyio
@@ -173,6 +178,24 @@ async def test_a_database_that_others_can_read_is_a_finding(terminal: Terminal) 
     code, found = await findings(terminal, "--no-replay")
     assert code in {0, 8}
     assert code == 0 or "can be read by other users" in texts(found, "database", "wrong")
+
+
+async def test_a_log_that_a_program_keeps_from_being_taken_in_is_a_finding(terminal: Terminal) -> None:
+    with_secret(terminal)
+    await findings(terminal, "--no-replay")
+    path = terminal.folder / "airlock.db"
+    store = await SQLiteStore.open(path)
+    await store.record([draft()])
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM event").fetchone()
+        os.truncate(
+            log_path(path), HELD_LOG + 1
+        )  # as large as if it had been written; the end is not looked at
+        code, found = await findings(terminal, "--no-replay")
+    assert code == 8
+    assert "has grown to 256 MiB, since a program has been reading" in texts(found, "database", "wrong")
+    await store.close()
 
 
 # The stand-in for a client must not take a yes for a no.

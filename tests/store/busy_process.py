@@ -19,12 +19,14 @@ from airlock.errors import Conflict
 from airlock.ids import make_code, make_id
 from airlock.model import RateUse, Status, Waiter
 from airlock.ports import Change, Draft
-from airlock.store import sqlite as sqlite_store
+from airlock.store import caretaker, log
 from airlock.store.sqlite import SQLiteStore
 from store.values import after, draft, question
 
-sqlite_store.CHECKPOINT_EVERY = 20
-sqlite_store.SIGN_SECONDS = 0.005
+caretaker.SIGN_SECONDS = 0.005
+caretaker.LOOK_EVERY = 50_000
+log.FULL_LOG = 150_000  # cut off now and then, else used anew
+log.LARGEST_LOG = 300_000
 
 
 def say(**fields: Any) -> None:

@@ -19,9 +19,9 @@ from airlock.errors import NewerSchema, StoreBusy, StoreError
 from airlock.keys import key_path, load_key
 from airlock.store.files import NETWORK, file_system, linux_mounts, mac_mounts, refuse_network
 from airlock.store.lock import FileLock, lock_path
+from airlock.store.log import take_in
 from airlock.store.schema import SCHEMA
 from airlock.store.sqlite import SQLiteStore
-from airlock.store.upkeep import checkpoint
 from store.values import draft, opening, question
 
 pytestmark = pytest.mark.anyio
@@ -241,7 +241,7 @@ async def test_checkpoints_and_heads_wait_for_the_lock_and_a_close_for_a_while(p
     holder = FileLock(lock_path(path))
     assert holder.try_acquire()
     with pytest.raises(StoreBusy):
-        await store._writer.run(lambda one: checkpoint(store._writing, one))
+        await store._writer.run(lambda one: take_in(store._writing, one))
     with pytest.raises(StoreBusy):
         await store.sign()
     assert path.stat().st_size == before

@@ -1,4 +1,4 @@
-"""Tampering with the file, the signed head, pruning, checkpoints, copies, checks, and API keys."""
+"""Tampering with the file, the signed head, pruning, copies, checks, and API keys."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from airlock.apikeys import ApiKey, Scope
 from airlock.audit import link
 from airlock.errors import Conflict, StoreError
 from airlock.ports import Draft
-from airlock.store import sqlite as sqlite_store
-from airlock.store import upkeep
+from airlock.store import caretaker, upkeep
 from airlock.store.head import head_path
 from airlock.store.schema import SCHEMA
 from airlock.store.sqlite import SQLiteStore
@@ -160,12 +159,12 @@ async def test_a_report_says_whether_there_was_a_head_to_check_against(store: SQ
 async def test_the_head_is_signed_by_itself_soon_after_a_commit_and_at_the_end(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "SIGN_SECONDS", 0.01)
+    monkeypatch.setattr(caretaker, "SIGN_SECONDS", 0.01)
     assert store.record_now(draft(), 0)
     async with asyncio.timeout(10):
         while not head_path(store.path).exists():
             await asyncio.sleep(0.01)
-    monkeypatch.setattr(sqlite_store, "SIGN_SECONDS", 1000)
+    monkeypatch.setattr(caretaker, "SIGN_SECONDS", 1000)
     await store.commit(opening(question()))
     await store.close()
     assert json.loads(head_path(store.path).read_text())["seq"] == 2
@@ -205,22 +204,7 @@ async def test_what_was_pruned_is_overwritten_on_the_disk(store: SQLiteStore, cl
     assert b"the-old-plan" not in store.path.read_bytes()
 
 
-# Checkpoints, copies, checks.
-
-
-@pytest.mark.parametrize("when", ["CHECKPOINT_EVERY", "CHECKPOINT_QUIET"])
-async def test_the_log_is_moved_into_the_database_under_load_and_in_quiet_times(
-    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, when: str
-) -> None:
-    monkeypatch.setattr(sqlite_store, "SIGN_SECONDS", 0.01)
-    monkeypatch.setattr(sqlite_store, when, 50)
-    before = store.path.stat().st_size
-    for _ in range(60):
-        assert store.record_now(draft(), 0)
-    async with asyncio.timeout(10):
-        while store.path.stat().st_size == before:
-            await asyncio.sleep(0.01)
-    assert (await store.facts(check=True)).damage == ""
+# Copies, checks.
 
 
 async def test_a_copy_is_whole_closed_to_others_and_never_written_over_anything(

@@ -66,6 +66,7 @@ HEALTH = {
     "status": "ok",
     "uptime": int,
     "pending_hitl": int,
+    "log_bytes": int,
     "version": airlock.__version__,
     "timestamp": TIME,
 }
@@ -334,6 +335,7 @@ def test_metrics_are_prometheus_text(gateway: Gateway) -> None:
     text = answer.body.decode()
     assert 'airlock_pending_requests{agent="claude-code"} 1' in text
     assert "airlock_unauthorized_total 1" in text
+    assert re.search(r"^airlock_log_bytes [1-9]", text, re.MULTILINE)
     assert 'airlock_http_requests_total{method="GET",route="/health",status="401"} 1' in text
     sample = re.compile(r'[a-z_]+(\{([a-z]+="[^"\n]*",?)*\})? [0-9.e+-]+\Z')
     for line in text.splitlines():
