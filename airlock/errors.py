@@ -12,7 +12,8 @@ AirlockError
 │   ├── Conflict          a compare-and-set lost; read again and decide again
 │   └── Stale             pauses or grants changed since they were read
 ├── WireError             a message is not acceptable JSON or JSON-RPC
-└── UpstreamError         an MCP server behind us cannot be used
+├── UpstreamError         an MCP server behind us cannot be used
+└── Ending                the process ends, and did not do what it was asked
 """
 
 from __future__ import annotations
@@ -103,6 +104,13 @@ class WireError(AirlockError):
     def __init__(self, message: str, *, code: int = -32600) -> None:
         self.code = code
         super().__init__(message)
+
+
+class Ending(AirlockError):
+    """The process ends, and nothing was done of what was asked: asking again is safe."""
+
+    def __init__(self) -> None:
+        super().__init__("the gateway is ending: try again in a moment")
 
 
 class UpstreamError(AirlockError):

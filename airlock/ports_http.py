@@ -11,6 +11,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+"""Raises `errors.Ending` when the process ends before the body is whole: that is the app's to say."""
+
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]

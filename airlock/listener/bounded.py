@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
+from functools import partial
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from airlock.errors import Ending
 from airlock.listener.corked import Corked
 from airlock.listener.requests import Requests
+from airlock.ports_http import App, Receive, Scope, Send
 from airlock.proxy.http_wire import read_less
 
 HEAD_SECONDS = 15.0
@@ -16,6 +20,9 @@ HEAD_SECONDS = 15.0
 
 HEAD_LIMIT = 64 * 1024
 """Bytes of one head, with its request line; and of what stands behind or between the pieces of a body."""
+
+LAST_BODY_SECONDS = 0.5
+"""How long the rest of a body may take when the process ends: less than its grace."""
 
 MOST_WAITING = 100
 """Requests that may wait on one connection until earlier ones are answered; each costs us some kilobytes."""
@@ -44,6 +51,10 @@ class Bounded(HttpToolsProtocol):
 
     _late: asyncio.TimerHandle | None = None
     """Ends a connection whose head does not get to a request."""
+
+    _ending: asyncio.TimerHandle | None = None
+    _ended = False
+    """True once bodies are no longer waited for, since the process ends; the timer makes it so."""
 
     _idle_since = 0.0
     """When there was last something to do here."""
@@ -75,8 +86,16 @@ class Bounded(HttpToolsProtocol):
         if not self._busy:
             self._rest()
 
+    def shutdown(self) -> None:
+        """The process ends: a request that is here has its answer, one that comes has a moment."""
+        super().shutdown()
+        if self._busy:
+            self._ending = self.loop.call_later(LAST_BODY_SECONDS, self._end_bodies)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_no_head()
+        if self._ending is not None:
+            self._ending.cancel()
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
         if self._answering is not None and not self._answering.response_complete:
@@ -170,7 +189,23 @@ class Bounded(HttpToolsProtocol):
 
     def start(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Let this app answer in a task of its own."""
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, partial(self._answer, app) if cycle.more_body else app)
+        if self._ended:
+            cycle.message_event.set()
+
+    async def _answer(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
+        async def received() -> MutableMapping[str, Any]:
+            message = await receive()
+            if self._ended and message.get("more_body"):
+                raise Ending
+            return message
+
+        await app(scope, received, send)
+
+    def _end_bodies(self) -> None:
+        self._ended = True
+        if self._answering is not None:
+            self._answering.message_event.set()
 
     def on_response_complete(self) -> None:
         """What uvicorn does then, but with one timer for a connection and not one for each answer."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from airlock.canonical import parse_sent
-from airlock.errors import WireError
+from airlock.errors import Ending, WireError
 from airlock.model import JsonObject, Principal
 from airlock.ports_http import Post, Receive, Reply, Scope, Send
 from airlock.proxy import eras
@@ -21,6 +21,7 @@ from airlock.proxy.described import Descriptions
 from airlock.proxy.docket import Docket
 from airlock.proxy.front_io import (
     BODY_SECONDS,
+    RETRY,
     Awaited,
     BodyTooLarge,
     BodyTooSlow,
@@ -30,13 +31,14 @@ from airlock.proxy.front_io import (
     header,
     read_body,
     refuse,
+    refuse_at_end,
 )
 from airlock.proxy.front_legacy import Legacy, LegacySession
 from airlock.proxy.front_modern import Modern, unsupported
 from airlock.proxy.router import MakeUpstream, Router
 from airlock.proxy.session import Session
 from airlock.proxy.taskbook import TaskBook
-from airlock.proxy.wire import INVALID_REQUEST, decode, error_frame
+from airlock.proxy.wire import INTERNAL_ERROR, INVALID_REQUEST, decode, error_frame
 from airlock.values import dataclass
 
 if TYPE_CHECKING:
@@ -113,6 +115,8 @@ class McpApp:
         except BodyTooSlow:
             text = f"the message did not arrive within {BODY_SECONDS:g} s"
             await answer(send, 408, error_frame(None, INVALID_REQUEST, text))
+        except Ending as error:
+            await answer(send, 503, error_frame(None, INTERNAL_ERROR, str(error)), [RETRY])
         except WireError as error:
             await answer(send, 400, error_frame(None, error.code, str(error)))
 
@@ -158,6 +162,9 @@ class McpApp:
     def _legacy_post(self, reply: Reply, headers: _Headers, frame: JsonObject, principal: Principal) -> None:
         named = headers.session
         if frame.get("method") == "initialize" and "id" in frame and named is None:
+            if self._legacy.closed:
+                refuse_at_end(reply, frame["id"])
+                return
             session = self._legacy.begin(principal)
             if session is None:
                 text = "too many sessions are open: try again later"
@@ -200,6 +207,8 @@ class McpApp:
         if scope["method"] != "GET":
             await answer(send, 405, None, [(b"allow", b"GET")])
             return
+        if self._legacy.closed:
+            raise Ending
         session = self._legacy.begin(principal)
         if session is None:
             await answer(send, 503, {"error": "too many sessions are open: try again later"})

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from airlock.canonical import encode
-from airlock.errors import WireError
+from airlock.errors import Ending, WireError
 from airlock.model import JsonObject
 from airlock.ports_http import App, Headers, Receive, Reply, Scope, Send
 from airlock.proxy.wire import INTERNAL_ERROR, error_frame
@@ -39,6 +39,9 @@ SOON_SECONDS: Final = 0.05
 """An answer that comes first and within this time goes out whole; then somebody watches the connection."""
 
 OPENING: Final = b": open\n\n"
+
+ENDING: Final = str(Ending())
+RETRY: Final = (b"retry-after", b"1")
 
 JSON_TYPE: Final = (b"content-type", b"application/json")
 SSE_HEADERS: Final = (
@@ -143,6 +146,11 @@ def entity_headers(content: bytes) -> tuple[tuple[bytes, bytes], ...]:
 def refuse(reply: Reply, status: int, problem: JsonObject) -> None:
     """Answer with an error."""
     reply.answer(status, encode(problem))
+
+
+def refuse_at_end(reply: Reply, request_id: str | int | None) -> None:
+    """Say that the process ends, and when to come back."""
+    reply.answer(503, encode(error_frame(request_id, INTERNAL_ERROR, ENDING)), [RETRY])
 
 
 class Awaited:

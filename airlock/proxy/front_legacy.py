@@ -222,7 +222,8 @@ class Legacy:
         self._open: dict[str, LegacySession] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._closed = False
+        self.closed = False
+        """True when the process ends: then no session begins."""
 
     def sessions(self) -> list[Session]:
         """Everyone to be told when the policy changes."""
@@ -237,7 +238,7 @@ class Legacy:
 
     def begin(self, principal: Principal) -> LegacySession | None:
         """A new session; None when there are too many that are in use."""
-        if self._closed or not self._room(principal):
+        if self.closed or not self._room(principal):
             return None
         session = LegacySession(principal, self._make_router(), self._make_session)
         self._open[session.id] = session
@@ -277,7 +278,7 @@ class Legacy:
 
     async def close(self) -> None:
         """End all sessions."""
-        self._closed = True
+        self.closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
         sessions = list(self._open.values())

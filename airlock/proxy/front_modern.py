@@ -21,6 +21,7 @@ from airlock.model import JsonObject, Principal
 from airlock.ports_http import Receive, Reply, Scope, Send
 from airlock.proxy import eras, mirrors
 from airlock.proxy.front_io import (
+    ENDING,
     OPENING,
     Awaited,
     Outbox,
@@ -29,6 +30,7 @@ from airlock.proxy.front_io import (
     event,
     header,
     refuse,
+    refuse_at_end,
     stream,
     until_gone,
     written,
@@ -56,7 +58,6 @@ MAX_KIND: Final = 65_536
 """Bytes that a client may say of itself with each request."""
 
 IDLE_SECONDS: Final = 900.0
-ENDING: Final = "the gateway is ending: try again in a moment"
 
 _STATUS: Final = {
     METHOD_NOT_FOUND: 404,
@@ -109,7 +110,7 @@ class Modern:
     def post(self, reply: Reply, scope: Scope, frame: JsonObject, principal: Principal) -> None:
         """One exchange."""
         if self._closed:
-            refuse(reply, 503, error_frame(frame.get("id"), INTERNAL_ERROR, ENDING))
+            refuse_at_end(reply, frame.get("id"))
         elif "method" not in frame:
             refuse(reply, 400, error_frame(None, INVALID_REQUEST, "modern clients send no responses"))
         elif "id" not in frame:

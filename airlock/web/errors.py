@@ -16,6 +16,7 @@ from airlock.canonical import encode
 from airlock.errors import (
     AirlockError,
     AlreadySettled,
+    Ending,
     NoSuchRequest,
     NotPermitted,
     StoreError,
@@ -34,6 +35,7 @@ STATUSES: Mapping[type[AirlockError], int] = {
     NoSuchRequest: 404,
     AlreadySettled: 409,
     StoreError: 503,
+    Ending: 503,
 }
 """What each error of ours is on the wire; a subclass takes the entry of its nearest ancestor."""
 
@@ -150,7 +152,8 @@ def fault_of(error: Exception) -> Fault:
             status=503, message="the database cannot be used", headers={"Retry-After": "1"}, error=error
         )
     if isinstance(error, AirlockError) and status_of(error) != 500:
-        return Fault(status=status_of(error), message=str(error), error=error)
+        headers = {"Retry-After": "1"} if isinstance(error, Ending) else {}
+        return Fault(status=status_of(error), message=str(error), headers=headers, error=error)
     log.error("a request failed: %s", error)
     return Fault(status=500, message="internal error")
 

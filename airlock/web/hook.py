@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from airlock import __version__
 from airlock.apikeys import Scope as KeyScope
 from airlock.canonical import parse_sent
-from airlock.errors import AirlockError, StoreError, UsageError, WireError
+from airlock.errors import AirlockError, Ending, StoreError, UsageError, WireError
 from airlock.hookdesk import Caller, HookDesk
 from airlock.hooks.dialect import STILL_OPEN, Dialect, HookAnswer
 from airlock.hooks.dialects import OWN, by_name, choose
@@ -81,7 +81,7 @@ class Hook:
         except HttpError as error:
             limited.update(error.headers)
             return asking.deny(str(error))
-        except (WireError, UsageError) as error:
+        except (WireError, UsageError, Ending) as error:
             return asking.deny(str(error))
         return await self._held(asking, receive, caller)
 

@@ -250,6 +250,7 @@ async def test_no_timer_is_left_when_a_connection_is_lost(monkeypatch: pytest.Mo
         lambda one: one.data_received(WHOLE[:-2]),
         lambda one: one.data_received(WHOLE + SHORT[:9]),
         lambda one: one.pause_writing(),
+        lambda one: (one.data_received(WHOLE[:-2]), one.shutdown()),
     ]
     made = timers(monkeypatch)
     for state in states:
