@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks import programs
+from benchmarks.httpprograms import free_port
 
 SECRET = "a-secret-for-the-benchmark"
 CONFIG = """
@@ -42,11 +43,6 @@ def payload(command: str) -> bytes:
         "tool_input": {"command": command},
     }
     return json.dumps(members).encode()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ agents:
   claude-code: {{allow: ["bash/ls"], ask: ["bash/git"], deny: ["bash/rm"]}}
   ci: {{allow: ["deploy/staging"]}}
 """
-BOUND = 30
+BOUND = 60
 
 
 @pytest.fixture(scope="module")

@@ -480,7 +480,7 @@ def test_the_script_of_the_page_checks_a_pack_without_airlock(proved: Proved, tm
     def run(pack: Pack, key: str = "") -> subprocess.CompletedProcess[str]:
         file.write_text(json.dumps(pack))
         words = [sys.executable, "-I", str(program), str(file), key or proved.key.public.hex()]
-        return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
 
     for pack in (proved.asked, proved.plain, proved.denied):
         done = run(pack)
@@ -507,7 +507,7 @@ def test_the_script_of_the_page_finds_what_the_holder_of_the_key_changes(
     program.write_text(script())
     file.write_text(json.dumps(signed(pack, proved.key)))
     words = [sys.executable, "-I", str(program), str(file), proved.key.public.hex()]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode
     assert done.stderr.startswith("does not hold: ")
 
@@ -522,7 +522,7 @@ def test_a_pack_that_says_something_twice_holds_for_no_reader(
     file.write_text(text.replace(f'"{name}": ', f'"{name}": "another", "{name}": ', 1))
     assert file.read_text() != text
     words = [sys.executable, "-I", str(program), str(file), proved.key.public.hex()]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (1, "does not hold: a name stands twice\n")
     with pytest.raises(WireError, match="duplicate key"):
         parse(file.read_bytes())

@@ -230,7 +230,7 @@ def test_a_process_that_was_killed_is_not_found_and_tidied(tmp_path: Path, env: 
         assert [one.pid for one in state.registered(env)] == [child.pid]
     finally:
         child.kill()
-        child.communicate(timeout=20)
+        child.communicate(timeout=60)
     folder = Path(env["AIRLOCK_STATE_DIR"]) / "processes"
     assert len(list(folder.iterdir())) == 1
     assert state.registered(env) == []

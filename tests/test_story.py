@@ -30,7 +30,7 @@ def git(repository: Path, *words: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=60,
     ).stdout
 
 

@@ -96,6 +96,11 @@ class Process:
         """The last lines of its stderr, secrets masked."""
         return tuple(self._tail)
 
+    @property
+    def over(self) -> bool:
+        """True once it has ended, also before anybody was told."""
+        return self._popen.poll() is not None
+
     def epitaph(self) -> str:
         """How it ended, for a person."""
         code = self.exit_code

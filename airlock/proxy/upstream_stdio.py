@@ -127,7 +127,12 @@ class StdioTransport:
 
     def _broke(self, reason: str) -> None:
         """A pipe broke: mostly because the process ends, and then its end is the better reason."""
-        asyncio.get_running_loop().call_later(DYING, self._lost, reason)
+        asyncio.get_running_loop().call_later(DYING, self._give_up, reason)
+
+    def _give_up(self, reason: str) -> None:
+        """It did not end behind its pipe; where it did, and the loop was busy, `_exited` comes next."""
+        if self._process is None or not self._process.over:
+            self._lost(reason)
 
     def _exited(self) -> None:
         if self._reader is not None:

@@ -561,9 +561,9 @@ def folder(tmp_path: Path) -> Path:
             ["add", "f"],
             ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"],
         ):
-            subprocess.run(["git", *words], cwd=where, check=True, timeout=20, capture_output=True)
+            subprocess.run(["git", *words], cwd=where, check=True, timeout=60, capture_output=True)
         subprocess.run(
-            ["git", "config", "user.x.fsmonitor", "touch proof"], cwd=where, check=True, timeout=20
+            ["git", "config", "user.x.fsmonitor", "touch proof"], cwd=where, check=True, timeout=60
         )
     return where
 
@@ -582,7 +582,7 @@ def test_what_is_doubted_really_does_more_than_it_says(shell: str, line: str, fo
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     written = {part.arguments.get("path") for part in split(line, str(folder)) if part.tool == "file/write"}

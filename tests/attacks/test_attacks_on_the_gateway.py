@@ -231,7 +231,7 @@ def test_the_gateway_takes_the_descriptors_that_it_may() -> None:
         "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert ended.stdout.strip() == "(512, 512)"
 

@@ -158,7 +158,7 @@ def _typed(terminal: Terminal, words: list[str], text: bytes, env: dict[str, str
         os.chdir(terminal.folder)
         os.execve(sys.executable, [sys.executable, "-m", "airlock", *words], environment)
     seen, typed = b"", False
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     try:
         while time.monotonic() < until:
             ready, _, _ = select.select([descriptor], [], [], 1)

@@ -226,7 +226,7 @@ async def test_only_a_well_formed_deny_of_a_hook_counts_as_stopped() -> None:
 async def test_a_command_that_is_no_server_is_an_error_and_no_hang() -> None:
     with pytest.raises(UpstreamError, match="ended"):
         async with (
-            asyncio.timeout(20),
+            asyncio.timeout(60),
             connected([sys.executable, "-c", "raise SystemExit('broken')"]) as client,
         ):
             await client.initialize()
@@ -271,7 +271,7 @@ def _played(terminal: Terminal, approves: bool) -> str:
         os.execve(sys.executable, [sys.executable, "-m", "airlock", "demo"], environment)
     seen, typed = "", False
     try:
-        while select.select([descriptor], [], [], 30)[0] and (data := os.read(descriptor, 65536)):
+        while select.select([descriptor], [], [], 60)[0] and (data := os.read(descriptor, 65536)):
             seen += data.decode("utf-8", "replace")
             asked = re.search(r"([A-Z0-9]{6})  demo/write_note", seen)
             if not typed and asked and "type the code" in seen:

@@ -83,7 +83,7 @@ def test_the_limit_is_longer_than_a_question_lives_and_a_dialect_answers_before_
 def test_a_command_with_blanks_in_its_paths_is_one_that_a_shell_reads() -> None:
     (hook,) = entries("codex", LINK)
     line = hook["command"].replace("'/opt/air lock/bin/airlock'", "printf '<%s>'")
-    said = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True, timeout=10).stdout
+    said = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True, timeout=60).stdout
     assert said.startswith("<hook><--client><codex><--config></p q/airlock.yaml><--agent><bot>")
 
 

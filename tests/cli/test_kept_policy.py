@@ -125,7 +125,7 @@ async def test_the_text_of_a_policy_that_was_changed_while_it_ran_is_kept_too(te
     located = state.Located(path=terminal.config, found=False)
     adopted = asyncio.Event()
     async with opened(config, road="gateway", notify=False) as runtime:
-        async with watched(runtime, located, [adopted.set]), asyncio.timeout(20):
+        async with watched(runtime, located, [adopted.set]), asyncio.timeout(60):
             terminal.config.write_text(terminal.config.read_text().replace("gt: 100", "gt: 200"))
             await adopted.wait()
         verdict = await runtime.gate.authorize(agent_call(runtime.config, "demo/echo", {}))

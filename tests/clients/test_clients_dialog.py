@@ -39,7 +39,7 @@ class Screen:
 
     def _tmux(self, *words: str) -> str:
         command = ["tmux", "-S", self._socket, *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
     def type(self, *keys: str) -> None:
         """Press these keys."""

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 YES = Resolution(approve=True, identity="local:alice")
 NO = Resolution(approve=False, identity="local:alice", note="not on a Friday")
-SECONDS = 15
+SECONDS = 60
 
 
 async def parked(gate: Gate, **arguments: object) -> tuple[asyncio.Task[Proceed | Refuse], str]:

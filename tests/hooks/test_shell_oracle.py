@@ -68,7 +68,7 @@ class Bash:
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=20,
+            timeout=60,
             check=False,
         )
         ran = Ran(programs=records(log.read_bytes()), files=everything(folder) - before)

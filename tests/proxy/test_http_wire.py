@@ -53,7 +53,7 @@ async def server(*answers: bytes, pause: float = 0.0) -> AsyncIterator[tuple[Htt
     port = listening.sockets[0].getsockname()[1]
     client = HttpClient(ProviderConfig(name="x", type="http", url=f"http://127.0.0.1:{port}/"), None, print)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             yield client, connections
     finally:
         await client.close()

@@ -19,7 +19,7 @@ from support.processes import command
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
 VERSION = "2.12.0"
-SECONDS = 40
+SECONDS = 60
 SERVER = "conformance_server.py"
 
 ASKS = {

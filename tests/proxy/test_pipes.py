@@ -231,7 +231,7 @@ asyncio.run(main())
 
 def run(stdin: object, **more: object) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(  # type: ignore[call-overload,no-any-return]
-        [sys.executable, "-c", ECHO], stdin=stdin, capture_output=True, timeout=30, check=True, **more
+        [sys.executable, "-c", ECHO], stdin=stdin, capture_output=True, timeout=60, check=True, **more
     )
 
 
@@ -254,7 +254,7 @@ def test_stdout_may_be_a_file(tmp_path: Path) -> None:
             input=b"one\n",
             stdout=out,
             stderr=subprocess.DEVNULL,
-            timeout=30,
+            timeout=60,
             check=True,
         )
     assert (tmp_path / "out").read_bytes() == b"got one\n"

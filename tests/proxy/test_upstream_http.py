@@ -42,7 +42,7 @@ def start(*args: str) -> tuple[subprocess.Popen[bytes], int]:
 
 def end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ async def test_a_session_that_the_server_forgot_is_begun_anew_and_nothing_repeat
         async with running(provider(number)) as (upstream, listener):
             assert await call(upstream, "echo")
             forget = urllib.request.Request(f"http://127.0.0.1:{number}/forget", method="POST")
-            (await asyncio.to_thread(urllib.request.urlopen, forget, timeout=20)).close()
+            (await asyncio.to_thread(urllib.request.urlopen, forget, timeout=60)).close()
             reply = await request(upstream, "tools/call", {"name": "echo"})
             assert "error" in reply
             await listener.until(lambda: listener.phases.count("ready") == 2)
@@ -595,4 +595,4 @@ def test_starting_without_an_http_upstream_loads_no_http_client() -> None:
     code += "bad = {'mcp', 'mcp_types', 'httpx2', 'pydantic', 'anyio', 'starlette'} & set(sys.modules)\n"
     code += "sys.exit(f'loaded: {bad}' if bad else 0)"
     environment = {"PATH": os.environ["PATH"]}
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30, env=environment)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=environment)

@@ -231,7 +231,7 @@ async def test_two_processes_renew_one_after_the_other(place: Site) -> None:
 
     def other() -> str:
         words = [sys.executable, "-c", RENEW, place.mcp]
-        return subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
+        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
 
     assert len(set(await asyncio.gather(asyncio.to_thread(other), asyncio.to_thread(other)))) == 1
     assert len(place.seen("grants")) == before + 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -16,6 +15,7 @@ import pytest
 from airlock.config import ProviderConfig, Secret
 from airlock.proxy.link import Facing
 from fixtures import npm
+from support.ports import free_port
 from support.upstreams import LEGACY, MODERN, call, request, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
@@ -42,7 +42,7 @@ def node(name: str, *args: str) -> ProviderConfig:
 
 
 def init_repository(path: Path) -> None:
-    subprocess.run(["git", "init", "-q", str(path)], check=True, timeout=30)
+    subprocess.run(["git", "init", "-q", str(path)], check=True, timeout=60)
 
 
 @EITHER
@@ -89,7 +89,7 @@ async def check_everything(upstream: object) -> None:
     done = asyncio.get_running_loop().create_future()
     params = {"name": "trigger-long-running-operation", "arguments": {"duration": 0.3, "steps": 3}}
     upstream.request("tools/call", params, done.set_result, seen.append)  # type: ignore[attr-defined]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert "result" in await done
     assert len(seen) >= 2
     assert (await call(upstream, "get-sum", a=2, b=3))["content"][0]["text"].endswith("5.")  # type: ignore[arg-type]
@@ -98,9 +98,7 @@ async def check_everything(upstream: object) -> None:
 @asynccontextmanager
 async def everything_at(kind: str) -> AsyncIterator[int]:
     """The everything server over HTTP, ready, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         *node_server("server-everything", kind),
         env={"PORT": str(port), "PATH": "/usr/bin:/bin"},
@@ -110,7 +108,7 @@ async def everything_at(kind: str) -> AsyncIterator[int]:
     )
     try:
         assert process.stderr
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while b"port" not in (await process.stderr.readline()).lower():
                 pass
         yield port

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 
 from airlock.config import ProviderConfig
 from airlock.errors import UpstreamError, WireError
+from airlock.proxy import upstream_stdio
 from airlock.proxy.backoff import Backoff
 from airlock.proxy.factory import make_upstream
 from airlock.proxy.link import Facing
+from airlock.proxy.upstream_stdio import StdioTransport
 from support.processes import alive
 from support.upstreams import LEGACY, MODERN, Listener, at_once, call, odd, request, running
 
@@ -165,6 +168,28 @@ async def test_an_answer_written_just_before_death_still_counts() -> None:
     async with running(provider) as (upstream, listener):
         assert "result" in await request(upstream, "tools/call", {})
         await listener.until(lambda: "broken" in listener.phases)
+
+
+async def test_an_end_that_a_busy_airlock_notices_late_is_told_as_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    code = "import os, sys; sys.stdin.readline(); os.close(1); open(sys.argv[1]).read(); os._exit(5)"
+    args = ("-S", "-c", code, str(tmp_path / "fifo"))
+    provider = ProviderConfig(name="x", type="stdio", command=sys.executable, args=args)
+    usual = StdioTransport._broke
+
+    def broke(transport: StdioTransport, reason: str) -> None:
+        usual(transport, reason)
+        os.close(os.open(tmp_path / "fifo", os.O_WRONLY))
+        assert transport._process is not None
+        while not transport._process.over:  # busy: nothing else runs here until it has ended
+            pass
+        time.sleep(upstream_stdio.DYING)
+
+    monkeypatch.setattr(StdioTransport, "_broke", broke)
+    async with running(provider, ready=False) as (upstream, _):
+        assert upstream.state.reason == "it ended with exit code 5"
 
 
 @pytest.mark.parametrize("facing", [LEGACY, MODERN], ids=["legacy", "modern"])

@@ -45,7 +45,7 @@ def started(path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def said(text: str) -> list[dict[str, Any]]:
@@ -99,7 +99,7 @@ async def test_a_writer_that_is_killed_leaves_a_sound_chain_with_all_that_it_was
             assert process.stdout is not None
             text = "".join(process.stdout.readline() for _ in range(kill_after))
             process.kill()
-            rest, _ = process.communicate(timeout=30)
+            rest, _ = process.communicate(timeout=60)
         committed += [one for line in said(text + rest) for one in line["committed"]]
         # Whoever still has it open goes on, and a newcomer opens it.
         assert watching.record_now(draft()._replace(id=make_id()), 0)
@@ -120,7 +120,7 @@ async def test_everyone_killed_at_once_is_recovered_by_the_next(path: Path) -> N
             texts.append("".join(process.stdout.readline() for _ in range(10)))
         one.kill()
         two.kill()
-        texts += [process.communicate(timeout=30)[0] for process in (one, two)]
+        texts += [process.communicate(timeout=60)[0] for process in (one, two)]
     store = await SQLiteStore.open(path)
     await check_sound(store)
     stored = {event.id for event in await store.events(limit=1_000_000)}
@@ -163,6 +163,6 @@ async def test_a_decision_in_another_process_changes_the_stamp_and_is_told(path:
         assert [(row.id, row.status, row.decided_by) for row in changed] == [
             (one.id, Status.APPROVED, "local:elsewhere")
         ]
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
         assert process.returncode == 0
     await store.close()

@@ -346,7 +346,7 @@ def test_processes_that_start_at_once_get_the_same_key(path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", script, key_path(path)], stdout=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
-    keys = {process.communicate(timeout=30)[0] for process in processes}
+    keys = {process.communicate(timeout=60)[0] for process in processes}
     assert keys == {load_key(key_path(path)).hex() + "\n"}
 
 

@@ -161,7 +161,7 @@ async def test_the_head_is_signed_by_itself_soon_after_a_commit_and_at_the_end(
 ) -> None:
     monkeypatch.setattr(caretaker, "SIGN_SECONDS", 0.01)
     assert store.record_now(draft(), 0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not head_path(store.path).exists():
             await asyncio.sleep(0.01)
     monkeypatch.setattr(caretaker, "SIGN_SECONDS", 1000)

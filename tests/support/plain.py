@@ -15,7 +15,7 @@ from typing import Any
 from support.processes import command
 
 SERVER = Path(__file__).parents[1] / "fixtures" / "plain_server.py"
-SECONDS = 30
+SECONDS = 60
 PREFIX = "io.modelcontextprotocol/"
 ENVELOPE = {
     PREFIX + "protocolVersion": "2026-07-28",

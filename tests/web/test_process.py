@@ -18,7 +18,7 @@ CONFIG = f"""
 server: {{api_secret: {SECRET}}}
 agents: {{claude-code: {{allow: ["bash/ls"], ask: ["bash/make"]}}}}
 """
-BOUND = 30
+BOUND = 60
 
 
 class Process:

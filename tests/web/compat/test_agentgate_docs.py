@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from airlock.web.compat.agentgate.trail import EVENTS as TRAIL
 from airlock.web.compat.matching import OPERATORS
 from tests.support.faces import open_agentgate
 from tests.support.gateways import BOUND
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
@@ -85,11 +85,6 @@ def test_lists_can_be_wrapped_as_the_later_clients_read_them(tmp_path: Path) -> 
 # -- the way there, run as it stands ---------------------------------------------------------------------
 
 BLOCK = re.compile(r"^```(yaml|console|text)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

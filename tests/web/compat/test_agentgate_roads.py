@@ -35,7 +35,7 @@ def airlock(folder: Path, *words: str) -> tuple[int, str]:
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         cwd=ROOT,
         env={**os.environ, "AIRLOCK_STATE_DIR": str(folder / "state")},
     )

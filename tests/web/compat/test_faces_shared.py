@@ -403,7 +403,7 @@ async def test_two_at_once_under_one_key_make_one_thing(tmp_path: Path) -> None:
         async def send() -> tuple[str, bool]:
             return await once(services, "f", owner="o", key="k", body={}, make=make)
 
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             first = group.create_task(send())
             while not await services.records.count_records(RecordFilter(kind="once")):  # type: ignore[union-attr]
                 await asyncio.sleep(0)
@@ -486,7 +486,7 @@ async def test_a_process_that_was_slow_and_not_dead_finds_its_key_taken_and_asks
         async def send(services: Services, make: Make) -> tuple[str, bool]:
             return await once(services, "agentgate", owner="o", key="k", body={}, make=make)
 
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             first = group.create_task(refused(send(one, asking(one, first=go.wait()))))
             while not await two.records.count_records(RecordFilter(kind="once")):  # type: ignore[union-attr]
                 await asyncio.sleep(0)
