@@ -27,7 +27,7 @@ from airlock.ports import (
     Evidence,
     RequestFilter,
 )
-from airlock.store import evidence, history, pages, reads, upkeep, writes
+from airlock.store import evidence, history, pages, pruning, reads, upkeep, writes
 from airlock.store.caretaker import Caretaker
 from airlock.store.connect import Connections, open_all
 from airlock.store.failures import busy, telling, translated
@@ -159,11 +159,11 @@ class SQLiteStore(RecordShelf, KeyShelf):
     async def prune(self, before: int) -> int:
         """Remove the whole prefix of events older than `before`, and of the queue what ended before it."""
         now = self._clock()
-        removed, count = 0, upkeep.PRUNE_AT_ONCE
-        while count == upkeep.PRUNE_AT_ONCE:  # fewer: that was the last of it, and what it left stays
-            count = await self._write(lambda cursor: upkeep.prune_events(cursor, before, now), full=True)
+        removed, more = 0, True
+        while more:
+            count, more = await self._write(partial(pruning.prune_events, before=before, now=now), full=True)
             removed += count
-        await self._write(lambda cursor: upkeep.prune_queue(cursor, before), full=False)
+        await self._write(partial(pruning.prune_queue, before=before), full=False)
         self._caretaker.committed(writes.ONE_COMMIT)
         return removed
 

@@ -1,4 +1,4 @@
-"""What keeps a database well: the signed head, pruning, copies, checks."""
+"""What keeps a database well: the signed head, copies, checks."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from airlock.audit import PRUNED, Head, verify
+from airlock.audit import Head, verify
 from airlock.errors import StoreError, why
-from airlock.ids import make_id
-from airlock.ports import ChainReport, Draft
-from airlock.store import history, records
+from airlock.ports import ChainReport
+from airlock.store import history
 from airlock.store.connect import WAL_RESET_FIXED, connect
 from airlock.store.failures import telling
 from airlock.store.head import Seal, fresh_head, head_path
 from airlock.store.lock import FileLock, lock_path
 from airlock.store.log import HELD_LOG, flush_log, held_text, log_path, log_size
 from airlock.store.transaction import Writing
-from airlock.store.writes import append, read_tail
 from airlock.values import dataclass
-
-PRUNE_AT_ONCE = 20_000
-"""Events that one transaction removes: each holds the lock for some milliseconds."""
 
 log = logging.getLogger(__name__)
 
@@ -106,48 +101,6 @@ def check_chain(path: Path, seal: Seal, head_file: Path | None, busy_seconds: fl
     if problem and report.sound:
         report = replace(report, problem=problem)
     return report
-
-
-def prune_events(cursor: sqlite3.Cursor, before: int, now: int) -> int:
-    """Remove up to PRUNE_AT_ONCE of the oldest events, while all are older than `before`; how many."""
-    tail = read_tail(cursor)
-    (first,) = cursor.execute("SELECT min(seq) FROM event").fetchone()
-    if first is None:
-        return 0
-    kept = cursor.execute("SELECT seq FROM event WHERE at >= ? ORDER BY seq LIMIT 1", (before,)).fetchone()
-    end = min(kept[0] if kept else tail.seq + 1, first + PRUNE_AT_ONCE)
-    if end == first:
-        return 0
-    last_id, last_hash = cursor.execute("SELECT id, hash FROM event WHERE seq = ?", (end - 1,)).fetchone()
-    cursor.execute("DELETE FROM event WHERE seq < ?", (end,))
-    count = cursor.rowcount
-    body = {
-        "count": count,
-        "before": before,
-        "first_seq": first,
-        "last_seq": end - 1,
-        "last_id": last_id,
-        "last_hash": last_hash.hex(),
-    }
-    append(cursor, tail, Draft(id=make_id(), kind=PRUNED, at=now, body=body))
-    return int(count)
-
-
-def prune_queue(cursor: sqlite3.Cursor, before: int) -> None:
-    """Remove what ended before then: requests with votes and waiters, grants, uses, processes."""
-    cursor.execute(
-        "DELETE FROM request WHERE status NOT IN ('pending', 'approved') "
-        "AND max(coalesce(decided_at, 0), expires_at) < ?",
-        (before,),
-    )
-    cursor.execute("DELETE FROM standing_grant WHERE coalesce(ended_at, expires_at) < ?", (before,))
-    cursor.execute("DELETE FROM rate_use WHERE at < ?", (before,))
-    records.prune(cursor, before)
-    cursor.execute(
-        "DELETE FROM process WHERE beat_at < ? "
-        "AND NOT EXISTS (SELECT 1 FROM waiter WHERE waiter.process_id = process.id)",
-        (before,),
-    )
 
 
 def back_up(path: Path, target: Path, busy_seconds: float) -> None:

@@ -17,7 +17,7 @@ from airlock.apikeys import ApiKey, Scope
 from airlock.audit import link
 from airlock.errors import Conflict, StoreError
 from airlock.ports import Draft
-from airlock.store import caretaker, upkeep
+from airlock.store import caretaker, pruning
 from airlock.store.head import head_path
 from airlock.store.schema import SCHEMA
 from airlock.store.sqlite import SQLiteStore
@@ -183,7 +183,7 @@ async def test_a_head_never_goes_back_when_two_processes_sign(store: SQLiteStore
 async def test_pruning_in_several_steps_keeps_the_chain_and_the_head(
     store: SQLiteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "PRUNE_AT_ONCE", 4)
+    monkeypatch.setattr(pruning, "PRUNE_AT_ONCE", 4)
     await with_events(store, 10)
     clock.now += 1000
     await store.record([draft(at=clock.now)])
@@ -194,6 +194,20 @@ async def test_pruning_in_several_steps_keeps_the_chain_and_the_head(
     assert (await store.verify()).sound
     edit(store, "DELETE FROM event WHERE seq = 11")
     assert (await store.verify()).broken_at == 12
+
+
+async def test_large_events_are_pruned_a_few_at_a_time(
+    store: SQLiteStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "PRUNE_BYTES", 30_000)
+    for letters in (10, 40_000, 20_000, 20_000, 10):
+        await store.record([draft(body={"args": {"text": "x" * letters}})])
+    clock.now += 1000
+    assert await store.prune(clock.now) == 5
+    pruned = [json.loads(event.body)["count"] for event in await store.events()]
+    assert pruned == [2, 2, 1]
+    report = await store.verify()
+    assert (report.sound, report.first_seq, report.events) == (True, 6, 3)
 
 
 async def test_what_was_pruned_is_overwritten_on_the_disk(store: SQLiteStore, clock: Clock) -> None:
