@@ -6,9 +6,21 @@ import re
 
 from tree_sitter import Node
 
-from airlock.hooks.shell_parts import Cwds, Flow
+from airlock.hooks.shell_parts import Cwds, Flow, union
 from airlock.hooks.shell_reading import GAP_IN_LINE, WORDS, Reading
 from airlock.hooks.shell_words import Misread, Word, read_body
+
+MOVES = "a directory change on a line that begins a here-document"
+
+_PIECES = WORDS | {
+    "heredoc_start", "heredoc_body", "heredoc_end", "heredoc_redirect", "file_redirect",
+    "herestring_redirect", "file_descriptor",
+}  # fmt: skip
+
+
+def goes_on(child: Node) -> bool:
+    """True for a statement behind the delimiter (`<<E && ls`): the parser puts it into the document."""
+    return child.is_named and child.type not in _PIECES
 
 
 class Redirections(Reading):
@@ -76,8 +88,8 @@ class Redirections(Reading):
                 extra += self.redirect(child, cwds)
             elif child.type in WORDS:
                 extra.append(self.word(child, cwds))
-            elif child.is_named and child.type not in {"heredoc_start", "heredoc_end", "file_descriptor"}:
-                self.walk(child, cwds)
+            elif goes_on(child) and union(cwds, *self.walk(child, cwds)) != cwds:
+                self.parts.doubt(MOVES)
         return extra
 
     def _delimited(self, pieces: dict[str, Node]) -> bool:

@@ -16,7 +16,7 @@ from tree_sitter import Language, Node, Parser
 from airlock.hooks import shell_names as names
 from airlock.hooks.shell_parts import Cwds, Flow, Parts, union
 from airlock.hooks.shell_reading import GAP_IN_LINE, JOINING, WORDS
-from airlock.hooks.shell_redirects import Redirections
+from airlock.hooks.shell_redirects import MOVES, Redirections, goes_on
 from airlock.hooks.shell_words import Word, WordKind, literal
 
 _parser = Parser(Language(tree_sitter_bash.language()))
@@ -315,6 +315,10 @@ class Walker(Redirections):
         if body is not None:
             self.separate([[body], *([one] for one in rest)])
             flow = self.command(body, cwds, extra)
+            if union(cwds, *flow) != cwds and any(
+                goes_on(inner) for child in rest for inner in child.children
+            ):
+                self.parts.doubt(MOVES)
         elif extra:
             self.parts.doubt("words behind a redirection")
         for part in files.values():

@@ -89,10 +89,27 @@ def test_folding_keeps_every_character_within_the_width(text: str, width: int) -
         ("bom\ufeff", "⟨U+FEFF⟩"),
         ("fake ⟨U+202E⟩", "⟨U+27E8⟩"),
         ("stack" + "\u0301" * 5, "⟨U+0301⟩"),
+        ("p\u0430ypal.com", "p⟨U+0430⟩ypal.com"),
+        ("g\u03bf\u03bfgle", "g⟨U+03BF⟩⟨U+03BF⟩gle"),
+        ("git \U0001d5c9ush", "⟨U+1D5C9⟩ush"),
+        ("https://good.example\u2215.evil.example", "good.example⟨U+2215⟩.evil.example"),
+        ("ls\u037e rm", "ls⟨U+037E⟩ rm"),
     ],
 )
 def test_tricks_with_characters_are_named(text: str, seen: str) -> None:
     assert seen in shown({"command": text})
+
+
+@pytest.mark.parametrize(
+    "text", ["привет, файл.txt", "Ωmega 5 μs, kΩ, ±2°", "日本語 naïve İstanbul", "Ελλάδα"]
+)
+def test_words_in_other_scripts_are_shown_as_they_are(text: str) -> None:
+    assert visible(text) == text
+
+
+def test_a_long_text_of_look_alikes_is_read_once() -> None:
+    text = "\u0430" * 300_000 + "a"
+    assert visible(text).count("⟨U+0430⟩") == 300_000
 
 
 def test_a_line_of_the_agent_stands_behind_a_gutter_and_cannot_pass_for_ours() -> None:

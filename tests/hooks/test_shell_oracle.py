@@ -1,8 +1,8 @@
 """The splitter against the real bash: what bash runs and writes must be what was foretold.
 
 Lines run in an empty folder with a PATH of recording stubs. Where a line is not `bash/_complex`, every
-program that ran must be among its parts with exactly that argv, and every file that appeared among its
-`file/write` parts.
+program that ran must be among its parts with exactly that argv and folder, and every file that appeared
+among its `file/write` parts.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ pytestmark = pytest.mark.skipif(BASH is None, reason="needs bash")
 STUBS = ("git", "ls", "rm", "curl", "a", "b", "x", "tee", "grep")
 REAL = ("cat", "env", "nice", "find", "timeout", "nohup", "stdbuf", "setsid", "sh", "bash")
 STUB = """#!/bin/sh
-printf '%s\\0' "$#" "${0##*/}" "$@" >> "$STUB_LOG"
+printf '%s\\0' "$(($# + 1))" "$PWD" "${0##*/}" "$@" >> "$STUB_LOG"
 """
 
 
 @dataclass(kw_only=True)
 class Ran:
     programs: list[list[str]] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
     files: set[str] = field(default_factory=set)
 
 
@@ -71,7 +72,12 @@ class Bash:
             timeout=60,
             check=False,
         )
-        ran = Ran(programs=records(log.read_bytes()), files=everything(folder) - before)
+        found = records(log.read_bytes())
+        ran = Ran(
+            programs=[words for _, *words in found],
+            folders=[where for where, *_ in found],
+            files=everything(folder) - before,
+        )
         shutil.rmtree(folder)
         return ran
 
@@ -105,9 +111,11 @@ def bash(tmp_path_factory: pytest.TempPathFactory) -> Bash:
     return Bash(root=root)
 
 
-def foretold(program: list[str], parts: tuple[Part, ...]) -> bool:
-    """True when a part has this argv, up to its first word that the shell expands."""
+def foretold(program: list[str], folder: str, parts: tuple[Part, ...]) -> bool:
+    """True when a part in this folder has this argv, up to its first word that the shell expands."""
     for part in parts:
+        if part.arguments.get("cwd") != folder:
+            continue
         argv = part.arguments.get("argv", [])
         expands = part.arguments.get("expands", [])
         end = expands[0] if expands else None
@@ -130,7 +138,8 @@ def check(bash: Bash, line: str) -> Ran | None:
     ran = bash.run(line, folder)
     writes = {part.arguments["path"] for part in parts if part.tool == "file/write"}
     told = [(part.tool, part.arguments) for part in parts]
-    assert [one for one in ran.programs if not foretold(one, parts)] == [], (line, told)
+    places = zip(ran.programs, ran.folders, strict=True)
+    assert [one for one in places if not foretold(*one, parts)] == [], (line, told)
     assert ran.files <= writes, (line, told)
     return ran
 
@@ -217,6 +226,10 @@ EVASIONS = [
     "git <(ls)",
     "find . -maxdepth 0 -exec git {} \\;",
     "git ~root ~+",
+    "cd a <<E && git x > f\nE\n",
+    "cd a > /dev/null <<-E | git x > f\nE\n",
+    "git y <<E && cd a\nE\ngit x > f",
+    "{ cd a; } <<E || ls\nE\ngit x > f",
 ]
 
 

@@ -2,9 +2,9 @@
 
     {"action": "send_email", "params.amount": {"$gt": 100}, "context.env": {"$in": ["prod"]}}
 
-Every entry must hold. A path that is not there does not match; a value of the wrong type cannot be told, and
-then a rule never opens a door: it is for whoever asks to take None as a match where the rule is strict. A
-match that cannot be read is refused when it is made.
+Every entry must hold. A path that is not there does not match; a value of the wrong type cannot be told, nor
+can a name in other letters, and then a rule never opens a door: it is for whoever asks to take None as a
+match where the rule is strict. A match that cannot be read is refused when it is made.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from airlock.errors import UsageError
 from airlock.matching import regexes
+from airlock.matching.spelling import UNCLEAR, in_other_letters
 
 OPERATORS = ("$lt", "$gt", "$lte", "$gte", "$in", "$regex")
 MOST_TERMS = 50
@@ -67,6 +68,8 @@ def _value(facts: Mapping[str, Any], path: str) -> Any:
     """What a dotted path leads to. A member whose own name has dots is never meant: whoever asks names it."""
     value: Any = facts
     for name in path.split("."):
+        if isinstance(value, Mapping) and in_other_letters(name, value):
+            return UNCLEAR
         if not isinstance(value, Mapping) or name not in value:
             return _MISSING
         value = value[name]
@@ -76,6 +79,8 @@ def _value(facts: Mapping[str, Any], path: str) -> Any:
 def _holds(wanted: Any, value: Any) -> bool | None:
     if value is _MISSING:
         return False
+    if value is UNCLEAR:
+        return None
     if isinstance(wanted, Mapping) and any(name.startswith("$") for name in wanted):
         return _all([_operator(name, bound, value) for name, bound in wanted.items()])
     return _same(wanted, value)

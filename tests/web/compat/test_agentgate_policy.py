@@ -142,6 +142,8 @@ def test_a_rule_that_cannot_be_told_never_opens_a_door(
 ) -> None:
     store(gate, "odd", {"match": {"params.amount": {"$gt": 100}}, **rule})
     assert status(gate, "x", params={"amount": "lots"}) == expected
+    assert status(gate, "x", params={"amount": 500, "AMOUNT": 5}) == expected
+    assert status(gate, "x", params={"Amount": 5}) == expected
 
 
 STRICTEST = [
