@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,33 @@ def _shown(text: str) -> str:
     from airlock.visible import visible
 
     return "\n  ".join(visible(line) for line in text.split("\n"))
+
+
+class Seldom(logging.Filter):
+    """Lets a few lines from each place in the code through in a while, and tells how many it held back.
+
+    For what somebody may cause as often as they like.
+    """
+
+    def __init__(
+        self, most: int = 5, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self._most = most
+        self._seconds = seconds
+        self._clock = clock
+        self._seen: dict[tuple[str, int], tuple[float, int]] = {}
+        """Since when, and how many, by place."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        place, now = (record.pathname, record.lineno), self._clock()
+        since, count = self._seen.get(place, (now, 0))
+        if now - since >= self._seconds:
+            if count > self._most:
+                record.msg, record.args = f"{record.getMessage()} ({count - self._most:,} more before)", ()
+            since, count = now, 0
+        self._seen[place] = since, count + 1
+        return count < self._most
 
 
 class Lines(logging.Formatter):

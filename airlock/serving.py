@@ -22,6 +22,7 @@ from airlock.errors import AirlockError, StoreError, UsageError
 from airlock.home import state
 from airlock.ids import now_ms
 from airlock.loading import load
+from airlock.logs import Seldom
 from airlock.policy import Policy
 from airlock.reload import Waiting, Watcher
 
@@ -32,6 +33,9 @@ DAY_SECONDS = 86_400
 
 COLLECT_EVERY = 5_000
 """New objects between two looks of the garbage collector: calls leave it next to nothing to find."""
+
+ANYBODYS = ("uvicorn.error", "asyncio", "airlock.web.errors", "airlock.web.hook")
+"""Loggers of what may happen to a request from anybody: of each line there are only so many in a minute."""
 
 OnPolicy = Callable[[], None]
 
@@ -167,6 +171,8 @@ async def _listen(
         await asyncio.gather(app.state.drain(), mcp.close())
 
     spare_collector()
+    for name in ANYBODYS:
+        logging.getLogger(name).addFilter(Seldom())
     await Listener(app, listening=listening, drain=drain, tell=tell).run_until_signalled()
     return 0
 

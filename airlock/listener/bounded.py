@@ -7,10 +7,12 @@ from collections.abc import MutableMapping
 from functools import partial
 from typing import Any, cast
 
+from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from airlock.errors import Ending
 from airlock.listener.corked import Corked
+from airlock.listener.refused import Refused
 from airlock.listener.requests import Requests
 from airlock.ports_http import App, Receive, Scope, Send
 from airlock.proxy.http_wire import read_less
@@ -62,6 +64,10 @@ class Bounded(HttpToolsProtocol):
     _answering: RequestResponseCycle | None = None
     """The request whose answer is next: `cycle` is the one that was read last, and may wait behind it."""
 
+    def __init__(self, refused: Refused | None = None, **given: Any) -> None:
+        super().__init__(**given)
+        self._refused = refused or Refused()
+
     # -- the connection --------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -76,7 +82,7 @@ class Bounded(HttpToolsProtocol):
             self._begun += len(data)
         else:
             self._beside += len(data)
-        super().data_received(data)
+        self._feed(data)
         if max(self._begun, self._beside) > HEAD_LIMIT:
             self.send_400_response("The head of the request, or what stands beside its body, is too long.")
         elif self._begun and not self._busy:
@@ -85,6 +91,12 @@ class Bounded(HttpToolsProtocol):
             self._expect_no_head()
         if not self._busy:
             self._rest()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
 
     def shutdown(self) -> None:
         """The process ends: a request that is here has its answer, one that comes has a moment."""
@@ -172,6 +184,7 @@ class Bounded(HttpToolsProtocol):
         if current is not None and current.response_started and not current.response_complete:
             self.transport.abort()
         elif not self.transport.is_closing():
+            self._refused.note(self.client[0] if self.client else "this machine")
             super().send_400_response(msg)
 
     # -- answers ---------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import uvicorn
 
 from airlock.listener.connection import Connection
 from airlock.listener.known import KnownHeads
+from airlock.listener.refused import Refused
 from airlock.listener.sockets import address, take_descriptors
 
 GRACE_SECONDS = 1
@@ -32,9 +33,10 @@ class Listener(uvicorn.Server):
         self._drain = drain
         self._tell = tell or announce
         self._socket = listening
+        self._refused = Refused()
         config = uvicorn.Config(
             app,
-            http=partial(Connection, KnownHeads()),  # type: ignore[arg-type] # whatever makes a protocol will do
+            http=partial(Connection, KnownHeads(), refused=self._refused),  # type: ignore[arg-type] # whatever makes a protocol will do
             ws="none",
             lifespan="off",
             access_log=False,
@@ -64,6 +66,7 @@ class Listener(uvicorn.Server):
         except TimeoutError:
             log.warning("some answers were too slow to end and are cut off")
         await super().shutdown(sockets)
+        self._refused.close()
         # uvicorn raises the signal once more when it is done, which would kill us before the store is closed.
         self._captured_signals.clear()
 
