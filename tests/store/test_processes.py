@@ -82,6 +82,7 @@ async def test_processes_that_write_spend_count_and_checkpoint_at_once_lose_and_
     spent = Counter(line["spent"] for line in lines if "spent" in line)
     assert spent == Counter(f"SPEND{number:03}" for number in range(ROUNDS))
     assert sum("counted" in line for line in lines) == 25
+    assert store.log_bytes() < 2_000_000, "what they wrote is twenty times as much"
     await check_sound(store)
     await store.close()
     again = await SQLiteStore.open(path)
