@@ -9,10 +9,17 @@ from airlock.proxy.calls import START_SECONDS, Calls
 from airlock.proxy.catalog import Catalog, Target
 from airlock.proxy.client import Client, Exchange
 from airlock.proxy.router import Router
-from airlock.proxy.wire import INVALID_PARAMS
+from airlock.proxy.wire import INVALID_PARAMS, misspelt
 
 if TYPE_CHECKING:
     from airlock.gate import Gate
+
+
+_INSIDE = {
+    "ref": frozenset({"type", "name", "uri"}),
+    "argument": frozenset({"name", "value"}),
+    "context": frozenset({"arguments"}),
+}
 
 
 class Completions:
@@ -27,7 +34,16 @@ class Completions:
 
     def answer(self, exchange: Exchange, params: JsonObject) -> None:
         """completion/complete."""
+        if odd := self._odd(params):
+            self._client.fail(exchange, INVALID_PARAMS, odd)
+            return
         exchange.task = self._client.spawn(self._complete_later(exchange, params))
+
+    def _odd(self, params: JsonObject) -> str:
+        """What one server would read otherwise than the next, inside the params."""
+        inside = ((params.get(name), known) for name, known in _INSIDE.items())
+        said = (misspelt(value, known) for value, known in inside if isinstance(value, dict))
+        return next(filter(None, said), "")
 
     async def _complete_later(self, exchange: Exchange, params: JsonObject) -> None:
         ref = params.get("ref")

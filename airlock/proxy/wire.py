@@ -45,6 +45,15 @@ _ANSWER: Final = ("jsonrpc", "id", "result")
 _REQUEST: Final = ("jsonrpc", "id", "method", "params")
 
 
+PARAMS: Final = frozenset(
+    {
+        "_meta", "argument", "arguments", "context", "inputResponses", "name", "ref", "requestState", "task",
+        "taskId", "uri",
+    }
+)  # fmt: skip
+"""What the params of a request say to those who judge it."""
+
+
 class FrameError(WireError):
     """A line that is no acceptable message; `id` is the one it should be answered under, where one was found.
 
@@ -104,7 +113,19 @@ def _problem(frame: JsonObject) -> str:
     params = frame.get("params")
     if params is not None and type(params) is not dict:
         return "`params` must be an object"
-    return ""
+    return misspelt(params, PARAMS) if params and "id" in frame else ""
+
+
+def misspelt(members: JsonObject, known: frozenset[str]) -> str:
+    """Why these members may say something else to a server that ignores the case of names; "" when not.
+
+    Go's encoding/json does: of `name` and `Name` it takes the last, and only one of them was judged.
+    """
+    if known.issuperset(members):
+        return ""
+    folded = {name.casefold(): name for name in known}
+    found = [name for name in members if name not in known and name.casefold() in folded]
+    return f"`{found[0][:40]}` can be taken for `{folded[found[0].casefold()]}`" if found else ""
 
 
 def _response_problem(frame: JsonObject) -> str:

@@ -10,7 +10,7 @@ from airlock.loader.file import loads
 from airlock.policy import compile_policy
 from airlock.proxy.catalog import fits, fixed_pieces
 from airlock.proxy.offers import MAX_PAGES
-from support.sessions import Caller, call_params, facing, odd, policy, text_of
+from support.sessions import Caller, Json, call_params, facing, odd, policy, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -105,6 +105,25 @@ async def test_a_completion_of_what_a_person_must_allow_is_empty_and_reaches_nob
         seen = await client.call("odd__seen", {"method": "completion/complete"})
         assert seen["structuredContent"]["frames"] == []
         assert await client.gate.pending() == []
+
+
+@pytest.mark.parametrize("inside", ["ref", "argument"])
+async def test_a_completion_that_names_two_things_in_other_letters_is_refused(
+    tmp_path: Path, inside: str
+) -> None:
+    async with facing(
+        tmp_path, policy({"odd": odd()}, {"allow": ["prompt:odd/plain", "odd/seen"]})
+    ) as client:
+        await client.initialize()
+        await client.ask("tools/list")
+        asked: Json = {
+            "ref": {"type": "ref/prompt", "name": "odd__greet"},
+            "argument": {"name": "who", "value": "a"},
+        }
+        asked[inside]["Name"] = "plain"
+        assert "`Name`" in (await client.fail("completion/complete", asked))["message"]
+        seen = await client.call("odd__seen", {"method": "completion/complete"})
+        assert seen["structuredContent"]["frames"] == []
 
 
 async def test_the_first_server_that_lists_a_uri_owns_it(tmp_path: Path) -> None:

@@ -89,6 +89,27 @@ async def test_stdout_carries_protocol_only(tmp_path: Path) -> None:
         assert all(line.endswith(b"\n") and json.loads(line)["jsonrpc"] == "2.0" for line in client.raw)
 
 
+@pytest.mark.parametrize(
+    "more",
+    ['"Name":"die"', '"Arguments":{"a":2}', '"argument\u017f":{"a":2}', '"NAME":"die","name":"odd__echo"'],
+)
+async def test_params_that_a_server_without_regard_to_case_reads_otherwise_reach_nobody(
+    tmp_path: Path, more: str
+) -> None:
+    """Go's encoding/json takes `Name` for `name`, and the last of them counts: it would run another tool."""
+    async with stdio(simple(tmp_path)) as client:
+        await client.initialize()
+        await client.ask("tools/list")
+        named = "" if '"name"' in more else '"name":"odd__echo","arguments":{"a":1},'
+        params = "{" + named + more + "}"
+        line = '{"jsonrpc":"2.0","id":"two","method":"tools/call","params":%s}\n' % params  # noqa: UP031
+        client.write(line.encode())
+        error = (await client.answer("two"))["error"]
+        assert (error["code"], "can be taken for" in error["message"]) == (-32600, True)
+        seen = await client.call("odd__seen", {"method": "tools/call"})
+        assert [frame["params"]["name"] for frame in seen["structuredContent"]["frames"]] == ["seen"]
+
+
 async def test_messages_that_could_mean_two_things_are_refused_and_reach_nobody(tmp_path: Path) -> None:
     async with stdio(simple(tmp_path)) as client:
         await client.initialize()

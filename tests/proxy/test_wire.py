@@ -57,6 +57,8 @@ def test_a_message_is_read_as_json_says(line: bytes) -> None:
         (b'{"jsonrpc":"2.0","id":1,"error":{"code":1}}', "`message`"),
         (b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":1,"a":2}}', "duplicate key"),
         (b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":NaN}}', "NaN"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"name":"a","Name":"b"}}', "`Name`"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"x","params":{"URI":"b"}}', "`uri`"),
         (b"hello", "not valid JSON"),
         (b"\xff\xfe", "UTF-8"),
         (b"[" * 100_000, "nested"),
