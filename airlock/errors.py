@@ -115,3 +115,11 @@ class Ending(AirlockError):
 
 class UpstreamError(AirlockError):
     """An upstream is down, too slow, or speaks rubbish; the text says which."""
+
+
+class Unusable(ValueError):
+    """A piece of a config that cannot be used, before it is known where it stands; `hint` is the cure."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        self.hint = hint
+        super().__init__(message)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from airlock.errors import AirlockError
-from airlock.reach import Inside, public
+from airlock.reach import Inside, loopback, public
 from airlock.values import dataclass
 
 FAILURES = (OSError, ValueError)
@@ -55,7 +55,7 @@ class Target:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         if any(ord(char) <= 32 or ord(char) > 126 for char in path + host):
             raise Undeliverable(f"`{url}` holds characters that a URL must escape")
-        anywhere = _address(host) is not None or host == "localhost"
+        anywhere = host == "localhost" or _is_address(host)
         return cls(host=host, port=port or (443 if tls else 80), path=path, tls=tls, anywhere=anywhere)
 
     @classmethod
@@ -69,17 +69,12 @@ class Target:
         return replace(target, anywhere=False)
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _is_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host)
+        ipaddress.ip_address(host)
     except ValueError:
-        return None
-
-
-def loopback(host: str) -> bool:
-    """True for this machine by its name or address, without asking for it."""
-    address = _address(host)
-    return host == "localhost" or (address is not None and address.is_loopback)
+        return False
+    return True
 
 
 async def post(

@@ -75,6 +75,14 @@ def public(text: str) -> bool:
     return reach(text) == PUBLIC
 
 
+def loopback(host: str) -> bool:
+    """True for this machine by its name or its address, without asking for it."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 async def dial(host: str, port: int, *, usable: Callable[[str], bool]) -> socket.socket:
     """A socket to the first address of a name that may be used and that answers.
 

@@ -14,13 +14,14 @@ from airlock import texts
 from airlock.config import Config
 from airlock.errors import ConfigError, NotPermitted, Problem, StoreError
 from airlock.home import state
-from airlock.ids import now_ms
+from airlock.ids import make_id, now_ms
 from airlock.keys import key_path, load_key
 from airlock.redaction import Redactor
 from airlock.values import dataclass
 
 if TYPE_CHECKING:
     from airlock.gate import Gate
+    from airlock.keyring import Keyring
     from airlock.policy import Policy
     from airlock.store.sqlite import SQLiteStore
 
@@ -122,6 +123,18 @@ async def open_store(config: Config) -> SQLiteStore:
     from airlock.store.sqlite import SQLiteStore
 
     return await SQLiteStore.open(database_path(config), clock=now_ms, durability=config.audit.durability)
+
+
+@contextlib.asynccontextmanager
+async def open_keyring(config: Config) -> AsyncIterator[Keyring]:
+    """The keys of a config's database."""
+    from airlock.keyring import Keyring
+
+    store = await open_store(config)
+    try:
+        yield Keyring(store, clock=now_ms, make_id=make_id)
+    finally:
+        await store.close()
 
 
 @contextlib.asynccontextmanager

@@ -193,20 +193,14 @@ def _check_exposure(config: Config, host: str) -> None:
                 host,
             )
         return
-    if not is_loopback(host):
+    from airlock.reach import loopback  # not for `stdio`, which listens nowhere
+
+    if not loopback(host):
         raise UsageError(
             f"`{host}` is reachable from other machines and no secret is set: set `server.api_secret` "
             "(`airlock init` writes one), or listen on 127.0.0.1"
         )
     log.warning("no `server.api_secret` is set: every program on this machine can approve calls")
-
-
-def is_loopback(host: str) -> bool:
-    """True for an address that only this machine reaches."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def is_everywhere(host: str) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +17,8 @@ from airlock.cli.trust import diff_lines
 from airlock.cli.wiring import Change, masked
 from airlock.config import Config
 from airlock.errors import AirlockError
-from airlock.keyring import Keyring, Wish
+from airlock.keyring import Wish
+from airlock.runtime import open_keyring
 from airlock.visible import visible
 
 KNOW: Final = {
@@ -93,7 +93,7 @@ class Keys:
         wish.check(config.agents)
 
         async def make() -> tuple[str, str]:
-            async with _ring(config) as ring:
+            async with open_keyring(config) as ring:
                 made = await ring.create(wish, by=by, within=frozenset(Scope))
             return made.key.id, made.text
 
@@ -105,7 +105,7 @@ class Keys:
             return
 
         async def end() -> None:
-            async with _ring(_config(Path(record.config))) as ring:
+            async with open_keyring(_config(Path(record.config))) as ring:
                 await ring.revoke(record.key, by=decider())
 
         try:
@@ -118,15 +118,3 @@ def _config(path: Path) -> Config:
     from airlock.loader.file import load
 
     return load(path, lenient=True)
-
-
-@asynccontextmanager
-async def _ring(config: Config) -> AsyncIterator[Keyring]:
-    from airlock.ids import make_id, now_ms
-    from airlock.runtime import open_store
-
-    store = await open_store(config)
-    try:
-        yield Keyring(store, clock=now_ms, make_id=make_id)
-    finally:
-        await store.close()

@@ -5,7 +5,6 @@ answer. Nothing here can do harm if a door is open: no machine has that command,
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from airlock.cli.init import own_command
 from airlock.errors import UpstreamError
 from airlock.ids import make_id
 from airlock.model import Effect, JsonObject
+from airlock.reach import loopback
 from airlock.values import dataclass
 from airlock.visible import bounded
 
@@ -167,11 +167,7 @@ async def _piped(words: list[str], probe: _Probe, project: Path, where: str) -> 
 def _near(url: str, known: set[str | None]) -> bool:
     """True for an address of this machine, or of a gateway that is known to be ours: keys go nowhere else."""
     host = urlsplit(url).hostname or ""
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    return loopback or host in known
+    return loopback(host) or host in known
 
 
 def _posted(hook: Hook, probe: _Probe, where: str) -> Finding:

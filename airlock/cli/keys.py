@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import click
 
 from airlock.apikeys import OWN_SCOPES, PREFIXES, ApiKey, Scope, parse_scopes
@@ -13,12 +10,11 @@ from airlock.cli.frame import Frame, Group, here, wait_for
 from airlock.cli.places import one_config
 from airlock.cli.render import complain, put, put_json, put_table
 from airlock.cli.show import local_time
-from airlock.config import Config
 from airlock.durations import milliseconds
 from airlock.errors import UsageError
-from airlock.ids import make_id, now_ms
-from airlock.keyring import Keyring, Wish, key_shape
-from airlock.runtime import open_store
+from airlock.ids import now_ms
+from airlock.keyring import Wish, key_shape
+from airlock.runtime import open_keyring
 
 
 @click.group(
@@ -85,7 +81,7 @@ async def _create(frame: Frame, wish: Wish, by: str) -> None:
 
     config = one_config(frame)
     wish.check(load(config.file, lenient=True).agents)
-    async with _keyring(config) as ring:
+    async with open_keyring(config) as ring:
         made = await ring.create(wish, by=by, within=frozenset(Scope))
     if frame.json:
         put_json({**key_shape(made.key), "key": made.text})
@@ -101,7 +97,7 @@ def list_() -> None:
 
 
 async def _list(frame: Frame) -> None:
-    async with _keyring(one_config(frame)) as ring:
+    async with open_keyring(one_config(frame)) as ring:
         rows = await ring.list()
     if frame.json:
         put_json([key_shape(key) for key in rows])
@@ -129,18 +125,9 @@ def revoke(key_id: str, pin_stdin: bool) -> None:
 
 
 async def _revoke(frame: Frame, key_id: str, by: str) -> None:
-    async with _keyring(one_config(frame)) as ring:
+    async with open_keyring(one_config(frame)) as ring:
         key = await ring.revoke(key_id, by=by)
     if frame.json:
         put_json({"ok": True, **key_shape(key)})
     else:
         put(f"{key.id} is revoked")
-
-
-@asynccontextmanager
-async def _keyring(config: Config) -> AsyncIterator[Keyring]:
-    store = await open_store(config)
-    try:
-        yield Keyring(store, clock=now_ms, make_id=make_id)
-    finally:
-        await store.close()

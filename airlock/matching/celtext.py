@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from airlock.errors import Unusable
 from airlock.values import dataclass
 
 MAX_LENGTH = 4_000
@@ -39,12 +40,8 @@ _TOKEN = re.compile(
 )
 
 
-class CelError(ValueError):
+class CelError(Unusable):
     """An expression that is wrong or refused; `hint` is the cure."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        self.hint = hint
-        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)

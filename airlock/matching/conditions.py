@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from airlock.errors import Unusable
 from airlock.matching.arguments import MAX_ITEMS, MISSING, ArgumentPath, PathError, WrongType, parse_path
 from airlock.matching.frame import Frame, Holds
 from airlock.matching.patterns import glob_source
@@ -24,12 +25,8 @@ Test = Callable[[Any, Frame], Holds]
 Clause = Callable[[Frame], Holds]
 
 
-class ConditionError(ValueError):
+class ConditionError(Unusable):
     """A condition that cannot mean what its author wants; `hint` is the cure."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        self.hint = hint
-        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

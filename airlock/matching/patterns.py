@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from airlock.config import HOOK_NAMESPACES, PatternLine
+from airlock.errors import Unusable
 from airlock.matching.uris import readings
 from airlock.model import Kind
 from airlock.values import dataclass
@@ -24,12 +25,8 @@ _FOREIGN = re.compile(r"[?\[\]{}\\\s,]")
 _PREFIXES = ((f"{Kind.RESOURCE}:", Kind.RESOURCE), (f"{Kind.PROMPT}:", Kind.PROMPT))
 
 
-class PatternError(ValueError):
+class PatternError(Unusable):
     """A pattern that cannot mean what its author wants; `hint` is the cure."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        self.hint = hint
-        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,6 @@ is used. Redirects are not followed here.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from typing import Final
 from urllib.request import getproxies
@@ -18,7 +17,7 @@ import httpx2
 
 from airlock.errors import UpstreamError, why
 from airlock.proxy.http_frames import bounded
-from airlock.reach import reach
+from airlock.reach import loopback, reach
 
 SECONDS: Final = 20.0
 LIMIT: Final = 1024 * 1024
@@ -47,7 +46,7 @@ class Guard:
         shown = f"`{url.scheme}://{url.host}`"
         if url.userinfo:
             raise UpstreamError(f"its login leads to {shown} with a password in the address: refused")
-        plain = url.scheme == "http" and _local(url.host) and _local(self._home.host)
+        plain = url.scheme == "http" and loopback(url.host) and loopback(self._home.host)
         if url.scheme != "https" and not plain:
             raise UpstreamError(f"its login leads to {shown}, which is not https: refused")
 
@@ -63,15 +62,6 @@ class Guard:
         if min(map(reach, found)) < self._least:
             raise UpstreamError(f"its login leads to `{url.host}`, which is an inner address: refused")
         return found[0]
-
-
-def _local(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):

@@ -13,6 +13,7 @@ from airlock.ports import AuditFilter
 from airlock.views import entry_shape, event_shape, moment
 from airlock.web import schemas
 from airlock.web.errors import HttpError, JsonAnswer
+from airlock.web.queries import one
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
 MOST = 10_000
@@ -36,14 +37,6 @@ async def audit(asked: Asked) -> Response:
     if view != "calls":
         raise UsageError("`view` must be `calls` or `events`")
     return JsonAnswer([entry_shape(entry) for entry in await store.entries(wanted)])
-
-
-def one(query: QueryParams, name: str) -> str:
-    """The one value of a parameter, "" when it is absent; twice is an error, for which would count?"""
-    values = query.getlist(name)
-    if len(values) > 1:
-        raise UsageError(f"`{name}` is given more than once")
-    return values[0] if values else ""
 
 
 def _number(query: QueryParams, name: str, usual: int, least: int, most: int | None) -> int:

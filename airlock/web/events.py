@@ -12,9 +12,10 @@ from starlette.types import Receive, Scope, Send
 from airlock.apikeys import Scope as KeyScope
 from airlock.errors import UsageError
 from airlock.web import schemas
-from airlock.web.audit import FARTHEST, one
+from airlock.web.audit import FARTHEST
 from airlock.web.errors import SECURITY_HEADERS, HttpError
 from airlock.web.feed import Listener
+from airlock.web.queries import one
 from airlock.web.routes import Asked, Parameter, Reply, Route
 from airlock.web.services import Services
 

@@ -23,13 +23,13 @@ from airlock.hookdesk import Caller, HookDesk
 from airlock.hooks.dialect import STILL_OPEN, Dialect, HookAnswer
 from airlock.hooks.dialects import OWN, by_name, choose
 from airlock.web import schemas
-from airlock.web.audit import one
 from airlock.web.auth import OPEN, SECRET, Credential
 from airlock.web.bodies import MIB, Gone, read_body
 from airlock.web.endpoint import address_of, take
 from airlock.web.errors import HttpError, JsonAnswer
 from airlock.web.errors import answer_unexpected as unexpected
 from airlock.web.events import disconnected
+from airlock.web.queries import one
 from airlock.web.routes import Parameter, Reply, Route
 from airlock.web.services import HOOKS_PER_MINUTE, Services
 

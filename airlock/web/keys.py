@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
@@ -14,12 +14,15 @@ from airlock.web import schemas
 from airlock.web.errors import HttpError, JsonAnswer
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
+if TYPE_CHECKING:
+    from airlock.web.services import Services
+
 MANAGE = frozenset({Scope.KEYS_MANAGE})
 
 
 async def listing(asked: Asked) -> Response:
     """Every key, without its text."""
-    return JsonAnswer([key_shape(key) for key in await _keyring(asked).list()])
+    return JsonAnswer([key_shape(key) for key in await keyring_of(asked.services).list()])
 
 
 async def create(asked: Asked) -> Response:
@@ -27,18 +30,18 @@ async def create(asked: Asked) -> Response:
     who = asked.who
     wish = _wish(asked.body)
     wish.check(asked.services.config.agents)
-    made = await _keyring(asked).create(wish, by=who.identity, within=who.scopes)
+    made = await keyring_of(asked.services).create(wish, by=who.identity, within=who.scopes)
     return JsonAnswer({**key_shape(made.key), "key": made.text}, 201)
 
 
 async def revoke(asked: Asked) -> Response:
     """A key ends at once."""
-    key = await _keyring(asked).revoke(str(asked.request.path_params["id"]), by=asked.who.identity)
+    key = await keyring_of(asked.services).revoke(str(asked.request.path_params["id"]), by=asked.who.identity)
     return JsonAnswer(key_shape(key))
 
 
-def _keyring(asked: Asked) -> Keyring:
-    services = asked.services
+def keyring_of(services: Services) -> Keyring:
+    """The keys of this database; HttpError 503 for one that keeps none."""
     if services.keys is None:
         raise HttpError(503, "this database keeps no keys")
     return Keyring(services.keys, clock=services.clock, make_id=services.make_id)

@@ -8,14 +8,13 @@ a secret is set, since without one any page there could decide.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from airlock.config import ServerConfig
+from airlock.reach import loopback
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, never bound
 
 
@@ -24,16 +23,6 @@ class Refused(NamedTuple):
 
     status: int
     reason: str
-
-
-def is_loopback(host: str) -> bool:
-    """True for a name or address that never leaves this machine."""
-    if host in LOOPBACK_NAMES:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def split_authority(text: str) -> tuple[str, int | None] | None:
@@ -68,7 +57,7 @@ def check(
 
 def _host_allowed(authority: tuple[str, int | None], written: str, server: ServerConfig, bound: str) -> bool:
     host = authority[0]
-    if is_loopback(host):
+    if loopback(host):
         return True
     mine = {name.lower() for name in (server.host, bound)} - ANY_ADDRESS
     listed = {name.lower() for name in server.allowed_hosts}
@@ -85,4 +74,4 @@ def _origin_allowed(origin: str, authority: tuple[str, int | None], server: Serv
     default = 443 if scheme.lower() == "https" else 80
     if (theirs[0], theirs[1] or default) == (authority[0], authority[1] or default):
         return True
-    return bool(server.api_secret) and is_loopback(theirs[0])
+    return bool(server.api_secret) and loopback(theirs[0])

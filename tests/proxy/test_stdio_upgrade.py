@@ -34,8 +34,14 @@ rules:
   - {id: names, tool: demo/write_note, effect: deny, args: {name: {regex: "^never"}}}
 """
 
-ELSEWHERE = {"airlock.listener.server", "airlock.listener.sockets", "airlock.proxy.front", "airlock.web.app"}
-"""What only the gateway loads."""
+ELSEWHERE = {
+    "airlock.keyring",
+    "airlock.listener.server",
+    "airlock.listener.sockets",
+    "airlock.proxy.front",
+    "airlock.web.app",
+}
+"""What only the gateway and people's commands load."""
 
 AT_START = {
     "airlock.cli.exits",

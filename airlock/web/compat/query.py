@@ -9,17 +9,10 @@ from typing import Any, NamedTuple
 from starlette.datastructures import QueryParams
 
 from airlock.errors import UsageError
+from airlock.web.queries import one
 from airlock.web.routes import Parameter
 
 _NUMBER = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
-
-
-def one(query: QueryParams, name: str) -> str:
-    """The one value of a parameter, "" when it is absent; twice is an error, for which would count?"""
-    values = query.getlist(name)
-    if len(values) > 1:
-        raise UsageError(f"`{name}` is given more than once")
-    return values[0] if values else ""
 
 
 def number(query: QueryParams, name: str, usual: int, *, least: int = 0, most: int = 10**9 - 1) -> int:

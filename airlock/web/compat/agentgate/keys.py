@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from airlock.apikeys import Scope
 from airlock.errors import NoSuchRequest, UsageError
-from airlock.keyring import MOST_RATE, NAME, Keyring, Wish
+from airlock.keyring import MOST_RATE, NAME, Wish
 from airlock.views import moment
 from airlock.web import schemas
 from airlock.web.compat import query as read
@@ -17,6 +17,7 @@ from airlock.web.compat.agentgate import faults, shapes
 from airlock.web.compat.agentgate.requests import MALFORMED, is_wrapped
 from airlock.web.compat.agentgate.words import FACE, own_id
 from airlock.web.errors import HttpError, JsonAnswer
+from airlock.web.keys import keyring_of
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
 MANAGE = frozenset({Scope.ADMIN, Scope.KEYS_MANAGE})
@@ -33,7 +34,7 @@ USUAL_RATE = 60
 async def listing(asked: Asked) -> Response:
     """The keys that were made for this API and still work."""
     now = asked.services.clock()
-    keys = [key for key in await _keyring(asked).list() if key.face == FACE and key.works(now)]
+    keys = [key for key in await keyring_of(asked.services).list() if key.face == FACE and key.works(now)]
     rows = [shapes.key_shape(key) for key in keys]
     return JsonAnswer({"keys": rows} if is_wrapped(asked) else rows)
 
@@ -42,7 +43,7 @@ async def create(asked: Asked) -> Response:
     """A new key; its text is in this answer and nowhere else."""
     wish = _wish(asked.body, asked.services.clock())
     wish.check(asked.services.config.agents)
-    made = await _keyring(asked).create(wish, by=asked.who.identity, within=asked.who.scopes)
+    made = await keyring_of(asked.services).create(wish, by=asked.who.identity, within=asked.who.scopes)
     return JsonAnswer({**shapes.key_shape(made.key), "key": made.text}, 201)
 
 
@@ -50,17 +51,10 @@ async def revoke(asked: Asked) -> Response:
     """A key ends at once."""
     key_id = own_id("key", str(asked.request.path_params["id"]))
     try:
-        ended = await _keyring(asked).revoke(key_id, by=asked.who.identity)
+        ended = await keyring_of(asked.services).revoke(key_id, by=asked.who.identity)
     except NoSuchRequest:
         raise HttpError(404, "API key not found") from None
     return JsonAnswer({"success": True, "id": ended.id})
-
-
-def _keyring(asked: Asked) -> Keyring:
-    services = asked.services
-    if services.keys is None:
-        raise HttpError(503, "this database keeps no keys")
-    return Keyring(services.keys, clock=services.clock, make_id=services.make_id)
 
 
 def _wish(body: Mapping[str, Any], now: int) -> Wish:

@@ -42,6 +42,7 @@ from airlock.web.compat.listing import listed
 from airlock.web.compat.once import once
 from airlock.web.compat.people import name_of
 from airlock.web.errors import HttpError, JsonAnswer
+from airlock.web.queries import one
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
 CREATE = frozenset({Scope.REQUEST_CREATE})
@@ -130,7 +131,7 @@ async def _overlay(asked: Asked, wanted: Wanted) -> Overlay:
 async def listing(asked: Asked) -> Response:
     """Requests, newest first: this API's, and what else waited for a person."""
     query = asked.request.query_params
-    status, action, urgency = (read.one(query, name) for name in ("status", "action", "urgency"))
+    status, action, urgency = (one(query, name) for name in ("status", "action", "urgency"))
     for name, value, known in (("status", status, STATUSES), ("urgency", urgency, URGENCIES)):
         if value and value not in known:
             raise UsageError(f"`{name}` must be one of {', '.join(known)}")

@@ -16,7 +16,7 @@ from airlock.web.compat.firewall.faults import CONFLICT, ERROR, FORBIDDEN, MALFO
 from airlock.web.compat.firewall.ruling import ruling
 from airlock.web.compat.firewall.running import begin, beside, place, plan, runner
 from airlock.web.compat.firewall.seeing import agents_key, check_sees, found, sees
-from airlock.web.compat.firewall.shapes import ACTION, action_shape, action_shapes, page_reply, page_shape
+from airlock.web.compat.firewall.shapes import ACTION, action_shape, action_shapes
 from airlock.web.compat.firewall.states import risk_of_kept, status_of
 from airlock.web.compat.firewall.submitted import BODY, Submitted, action_of, submitted
 from airlock.web.compat.firewall.words import (
@@ -31,9 +31,11 @@ from airlock.web.compat.firewall.words import (
 )
 from airlock.web.compat.listing import listed
 from airlock.web.compat.once import once
-from airlock.web.compat.query import one, page, page_parameters
+from airlock.web.compat.pages import page_reply, page_shape
+from airlock.web.compat.query import page, page_parameters
 from airlock.web.endpoint import authorization
 from airlock.web.errors import JsonAnswer
+from airlock.web.queries import one
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
 KEY_PREFIX = "aaf_"

@@ -21,8 +21,6 @@ from airlock.web.compat.firewall.shapes import (
     PERSON,
     approval_shapes,
     decided_shape,
-    page_reply,
-    page_shape,
     person_shape,
 )
 from airlock.web.compat.firewall.states import approval_status, risk_of_kept
@@ -37,9 +35,11 @@ from airlock.web.compat.firewall.words import (
     public_id,
 )
 from airlock.web.compat.listing import listed
+from airlock.web.compat.pages import page_reply, page_shape
 from airlock.web.compat.people import names_of
-from airlock.web.compat.query import one, page, page_parameters, text
+from airlock.web.compat.query import page, page_parameters, text
 from airlock.web.errors import JsonAnswer
+from airlock.web.queries import one
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
 USUAL, MOST = 20, 100

@@ -53,3 +53,10 @@ MALFORMED = Reply("the body or a parameter is malformed", ERROR)
 FORBIDDEN = Reply("the credential does not allow it", ERROR)
 NOT_FOUND = Reply("there is none with this id, or it is another agent's", ERROR)
 CONFLICT = Reply("it is no longer in a state for this, or lost a race", ERROR)
+
+DROPPED = {
+    200: Reply("dropped", schemas.record({"success": {"const": True}, "id": schemas.TEXT})),
+    404: NOT_FOUND,
+    409: CONFLICT,
+}
+"""What a route answers that drops something."""

@@ -16,11 +16,12 @@ from airlock.web import schemas
 from airlock.web.compat.firewall.actions import AGENT, ID, check_word, choice
 from airlock.web.compat.firewall.faults import ERROR, MALFORMED, NOT_FOUND
 from airlock.web.compat.firewall.happened import NAMES, kinds_of, succeeded, word_of
-from airlock.web.compat.firewall.shapes import page_reply, page_shape
 from airlock.web.compat.firewall.words import READ_AUDIT, RISKS, own_id, public_id, risk_of
-from airlock.web.compat.query import one, page, page_parameters
+from airlock.web.compat.pages import page_reply, page_shape
+from airlock.web.compat.query import page, page_parameters
 from airlock.web.errors import JsonAnswer
 from airlock.web.proofs import CHECKED, PACK, pack_of
+from airlock.web.queries import one
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
 USUAL, MOST = 50, 500

@@ -21,8 +21,6 @@ from airlock.web.compat.firewall.words import (
     public_id,
 )
 from airlock.web.compat.people import names_of
-from airlock.web.compat.query import Page
-from airlock.web.routes import Reply
 
 if TYPE_CHECKING:
     from airlock.web.services import Services
@@ -252,14 +250,3 @@ APPROVAL = schemas.record(
     code=schemas.TEXT,
     **_DECIDED,
 )
-_PAGINATION = schemas.record({"total": schemas.COUNT, "limit": schemas.COUNT, "offset": schemas.COUNT})
-
-
-def page_shape(rows: Sequence[JsonObject], total: int, part: Page) -> JsonObject:
-    """A page of a list: how many there are in all, and which part of them this is."""
-    return {"data": rows, "pagination": {"total": total, "limit": part.limit, "offset": part.offset}}
-
-
-def page_reply(row: schemas.Schema) -> Reply:
-    """The same for OpenAPI."""
-    return Reply("a page", schemas.record({"data": schemas.listed(row), "pagination": _PAGINATION}))

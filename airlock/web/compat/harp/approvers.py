@@ -28,7 +28,7 @@ from airlock.web.compat.harp.keeping import KIND, foreign, one
 from airlock.web.compat.harp.pairings import KIND as PAIRING
 from airlock.web.compat.harp.words import DECIDE, FACE, TEXT, TEXT_OR_NULL, enveloped, wanted
 from airlock.web.compat.query import number
-from airlock.web.compat.query import one as only
+from airlock.web.queries import one as only
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
 if TYPE_CHECKING:

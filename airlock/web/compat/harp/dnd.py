@@ -44,10 +44,10 @@ from airlock.web.compat.harp.words import (
     time_of,
     wanted,
 )
-from airlock.web.compat.query import one
 from airlock.web.compat.stored import add, drop, kept, one_kept
 from airlock.web.errors import JsonAnswer
 from airlock.web.mcp import principal_of
+from airlock.web.queries import one
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
 if TYPE_CHECKING:

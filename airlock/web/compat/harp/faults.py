@@ -6,7 +6,6 @@ from typing import Any
 
 from starlette.responses import Response
 
-from airlock.errors import AlreadySettled, Conflict
 from airlock.web import schemas
 from airlock.web.compat.harp.words import TEXT
 from airlock.web.errors import Fault, HttpError, JsonAnswer
@@ -46,20 +45,18 @@ def refused(status: int, code: str, message: str, request_id: str = "", **more: 
 
 def render(fault: Fault) -> Response:
     """An error as HARP's clients read it."""
-    over = isinstance(fault.error, (AlreadySettled, Conflict))
-    status = 409 if over else fault.status
+    fault = fault.settled()
     details = fault.details if isinstance(fault.details, dict) else {}
-    code = details.get("harp") or CODES.get(status, "internal_error")
-    message = str(fault.error) if over else fault.message
+    code = details.get("harp") or CODES.get(fault.status, "internal_error")
     request_id = details.get("request", "")
     body = {
         "msgType": "error",
         "requestId": request_id,
         "error": code,
-        "message": message,
-        "body": {"code": code, "message": message, "requestId": request_id},
+        "message": fault.message,
+        "body": {"code": code, "message": fault.message, "requestId": request_id},
     }
-    return JsonAnswer(body, status, {} if over else fault.headers)
+    return JsonAnswer(body, fault.status, fault.headers)
 
 
 MALFORMED = Reply("the body or a parameter is malformed", ERROR)

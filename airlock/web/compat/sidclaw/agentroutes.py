@@ -15,6 +15,7 @@ from airlock.ports import Draft
 from airlock.ports_faces import Record
 from airlock.web import schemas
 from airlock.web.compat.asking import records_of
+from airlock.web.compat.pages import page_reply, page_shape
 from airlock.web.compat.query import page, page_parameters, text
 from airlock.web.compat.sidclaw.agents import (
     ACTIVE,
@@ -26,7 +27,7 @@ from airlock.web.compat.sidclaw.agents import (
     agent_shape,
     all_agents,
 )
-from airlock.web.compat.sidclaw.approvals import MOST, PAGINATION, USUAL
+from airlock.web.compat.sidclaw.approvals import MOST, USUAL
 from airlock.web.compat.sidclaw.faults import ERROR, MALFORMED, NOT_FOUND, SETTLED
 from airlock.web.compat.sidclaw.polling import ID
 from airlock.web.compat.sidclaw.webhooks import tell
@@ -55,8 +56,7 @@ async def listing(asked: Asked) -> Response:
     wanted = page(asked.request.query_params, usual=USUAL, most=MOST)
     agents = await all_agents(asked.services)
     shown = agents[wanted.offset : wanted.offset + wanted.limit]
-    pagination = {"total": len(agents), "limit": wanted.limit, "offset": wanted.offset}
-    return JsonAnswer({"data": [agent_shape(agent) for agent in shown], "pagination": pagination})
+    return JsonAnswer(page_shape([agent_shape(agent) for agent in shown], len(agents), wanted))
 
 
 async def show(asked: Asked) -> Response:
@@ -204,7 +204,7 @@ ROUTES = (
         parameters=page_parameters(USUAL, MOST),
         error=ERROR,
         replies={
-            200: Reply("a page", schemas.record({"data": schemas.listed(AGENT), "pagination": PAGINATION})),
+            200: page_reply(AGENT),
             400: MALFORMED,
         },
     ),

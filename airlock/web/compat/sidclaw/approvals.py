@@ -17,7 +17,8 @@ from airlock.web import schemas
 from airlock.web.auth import Credential
 from airlock.web.compat.asking import Kept, records_of
 from airlock.web.compat.listing import listed
-from airlock.web.compat.query import Page, one, page, page_parameters, text
+from airlock.web.compat.pages import page_reply, page_shape
+from airlock.web.compat.query import Page, page, page_parameters, text
 from airlock.web.compat.sidclaw.agents import agent_of, agent_shape
 from airlock.web.compat.sidclaw.duties import check_apart, check_name
 from airlock.web.compat.sidclaw.faults import ERROR, FORBIDDEN, MALFORMED, NOT_FOUND, SETTLED
@@ -41,6 +42,7 @@ from airlock.web.compat.sidclaw.shapes import (
 from airlock.web.compat.sidclaw.traceshapes import trace_shape
 from airlock.web.compat.sidclaw.words import FACE, STATUSES, STORED, dashed, status_word
 from airlock.web.errors import JsonAnswer
+from airlock.web.queries import one
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
 if TYPE_CHECKING:
@@ -59,8 +61,7 @@ async def listing(asked: Asked) -> Response:
     near = await around(asked.services, requests)
     people = sees_all(asked.who, EVERY_APPROVAL)
     shapes = [approval_shape(request, near, people=people) for request in requests]
-    pagination = {"total": total, "limit": wanted.limit, "offset": wanted.offset}
-    return JsonAnswer({"data": shapes, "pagination": pagination})
+    return JsonAnswer(page_shape(shapes, total, wanted))
 
 
 async def count(asked: Asked) -> Response:
@@ -200,7 +201,6 @@ FILTERS = (
     ),
     Parameter(name="agent_id", place="query", schema=schemas.TEXT, description="Only this agent's."),
 )
-PAGINATION = schemas.record({"total": schemas.COUNT, "limit": schemas.COUNT, "offset": schemas.COUNT})
 
 
 def _deciding(verb: str, serve: Callable[[Asked], object]) -> Route:
@@ -234,9 +234,7 @@ ROUTES = (
         parameters=(*FILTERS, *page_parameters(USUAL, MOST)),
         error=ERROR,
         replies={
-            200: Reply(
-                "a page", schemas.record({"data": schemas.listed(APPROVAL), "pagination": PAGINATION})
-            ),
+            200: page_reply(APPROVAL),
             400: MALFORMED,
         },
     ),

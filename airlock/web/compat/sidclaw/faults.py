@@ -6,7 +6,6 @@ from typing import Any
 
 from starlette.responses import Response
 
-from airlock.errors import AlreadySettled, Conflict
 from airlock.web import schemas
 from airlock.web.errors import Fault, JsonAnswer
 from airlock.web.routes import Reply
@@ -39,17 +38,16 @@ ERROR = schemas.record(
 
 def render(fault: Fault) -> Response:
     """An error as SidClaw's clients read it: always an object; what is over is a conflict."""
-    over = isinstance(fault.error, (AlreadySettled, Conflict))
-    status = 409 if over else fault.status
+    fault = fault.settled()
     body: dict[str, Any] = {
-        "error": CODES.get(status, "internal_error"),
-        "message": str(fault.error) if over else fault.message,
-        "status": status,
+        "error": CODES.get(fault.status, "internal_error"),
+        "message": fault.message,
+        "status": fault.status,
         "request_id": fault.request_id,
     }
     if fault.details is not None:
         body["details"] = fault.details
-    return JsonAnswer(body, status, {} if over else fault.headers)
+    return JsonAnswer(body, fault.status, fault.headers)
 
 
 MALFORMED = Reply("the body or a parameter is malformed", ERROR)

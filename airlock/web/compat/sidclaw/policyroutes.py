@@ -14,9 +14,10 @@ from airlock.ports_faces import Record
 from airlock.views import iso
 from airlock.web import schemas
 from airlock.web.compat.matching import check_match
-from airlock.web.compat.query import one, page, page_parameters, text, whole
+from airlock.web.compat.pages import page_reply, page_shape
+from airlock.web.compat.query import page, page_parameters, text, whole
 from airlock.web.compat.sidclaw.agents import agent_of
-from airlock.web.compat.sidclaw.approvals import MOST, PAGINATION, USUAL
+from airlock.web.compat.sidclaw.approvals import MOST, USUAL
 from airlock.web.compat.sidclaw.evaluate import BODY as EVALUATE_BODY
 from airlock.web.compat.sidclaw.evaluate import MOST_NAME, MOST_SCOPE, evaluation
 from airlock.web.compat.sidclaw.faults import ERROR, MALFORMED, NOT_FOUND, SETTLED
@@ -26,6 +27,7 @@ from airlock.web.compat.sidclaw.webhooks import tell
 from airlock.web.compat.sidclaw.words import CLASSIFICATIONS, DECISIONS, EFFECTS, FACE, dashed, plain
 from airlock.web.compat.stored import add, change, kept, one_kept
 from airlock.web.errors import JsonAnswer
+from airlock.web.queries import one
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
 READ = frozenset({Scope.POLICIES_READ, Scope.POLICIES_WRITE})
@@ -58,8 +60,7 @@ async def listing(asked: Asked) -> Response:
         if policy.body["is_active"] is live and agent_id in {"", policy.body["agent_id"]}
     ]
     shown = rows[wanted.offset : wanted.offset + wanted.limit]
-    pagination = {"total": len(rows), "limit": wanted.limit, "offset": wanted.offset}
-    return JsonAnswer({"data": [policy_shape(one) for one in shown], "pagination": pagination})
+    return JsonAnswer(page_shape([policy_shape(one) for one in shown], len(rows), wanted))
 
 
 async def create(asked: Asked) -> Response:
@@ -245,7 +246,7 @@ ROUTES = (
         ),
         error=ERROR,
         replies={
-            200: Reply("a page", schemas.record({"data": schemas.listed(POLICY), "pagination": PAGINATION})),
+            200: page_reply(POLICY),
             400: MALFORMED,
         },
     ),

@@ -15,14 +15,16 @@ from airlock.errors import NoSuchRequest, UsageError
 from airlock.ports_faces import Record, RecordFilter
 from airlock.web import schemas
 from airlock.web.compat.asking import KIND, Kept, records_of
-from airlock.web.compat.query import one, page, page_parameters
-from airlock.web.compat.sidclaw.approvals import MOST, PAGINATION, USUAL
+from airlock.web.compat.pages import page_reply, page_shape
+from airlock.web.compat.query import page, page_parameters
+from airlock.web.compat.sidclaw.approvals import MOST, USUAL
 from airlock.web.compat.sidclaw.faults import ERROR, MALFORMED, NOT_FOUND
 from airlock.web.compat.sidclaw.polling import ID
 from airlock.web.compat.sidclaw.seeing import EVERY_TRACE, SEE_TRACES, check_sees, found, sees, sees_all
 from airlock.web.compat.sidclaw.traceshapes import TRACE, chain_of, final_outcome, trace_shape
 from airlock.web.compat.sidclaw.words import FACE, OUTCOMES
 from airlock.web.errors import SECURITY_HEADERS, HttpError, JsonAnswer
+from airlock.web.queries import one
 from airlock.web.routes import Asked, Parameter, Reply, Route
 
 if TYPE_CHECKING:
@@ -51,8 +53,7 @@ async def listing(asked: Asked) -> Response:
         found = [one async for one in _newest(asked) if filtered(one)]
         total, rows = len(found), found[wanted.offset : wanted.offset + wanted.limit]
     shapes = [await trace_shape(asked.services, kept) for kept in rows]
-    pagination = {"total": total, "limit": wanted.limit, "offset": wanted.offset}
-    return JsonAnswer({"data": shapes, "pagination": pagination})
+    return JsonAnswer(page_shape(shapes, total, wanted))
 
 
 def _wanted(asked: Asked) -> Callable[[Kept], bool] | None:
@@ -194,7 +195,7 @@ ROUTES = (
         parameters=(*FILTERS, *page_parameters(USUAL, MOST)),
         error=ERROR,
         replies={
-            200: Reply("a page", schemas.record({"data": schemas.listed(TRACE), "pagination": PAGINATION})),
+            200: page_reply(TRACE),
             400: MALFORMED,
         },
     ),

@@ -13,14 +13,13 @@ from airlock.errors import NoSuchRequest
 from airlock.model import Effect, JsonObject
 from airlock.ports_faces import Record
 from airlock.web import schemas
-from airlock.web.compat.firewall.faults import CONFLICT, ERROR, MALFORMED, NOT_FOUND
+from airlock.web.compat.firewall.faults import CONFLICT, DROPPED, ERROR, MALFORMED, NOT_FOUND
 from airlock.web.compat.firewall.nlp import policies
 from airlock.web.compat.firewall.nlp.detectors import LONGEST
 from airlock.web.compat.firewall.nlp.judging import Content, Judgement
 from airlock.web.compat.firewall.nlp.policies import FIELDS, KIND, PREFIX, USUALLY, judge_of, shape
 from airlock.web.compat.firewall.nlp.prompts import TYPES
 from airlock.web.compat.firewall.nlp.templates import TEMPLATES
-from airlock.web.compat.firewall.shapes import page_reply, page_shape
 from airlock.web.compat.firewall.words import (
     DECISIONS,
     FACE,
@@ -29,6 +28,7 @@ from airlock.web.compat.firewall.words import (
     own_id,
     public_id,
 )
+from airlock.web.compat.pages import page_reply, page_shape
 from airlock.web.compat.query import page, page_parameters, text
 from airlock.web.compat.stored import add, change, drop, kept, one_kept
 from airlock.web.errors import JsonAnswer
@@ -312,11 +312,7 @@ ROUTES = (
         serve=end,
         parameters=(ID,),
         error=ERROR,
-        replies={
-            200: Reply("dropped", schemas.record({"success": {"const": True}, "id": schemas.TEXT})),
-            404: NOT_FOUND,
-            409: CONFLICT,
-        },
+        replies=DROPPED,
     ),
     Route(
         method="POST",

@@ -13,12 +13,12 @@ from airlock.ports_faces import Record
 from airlock.views import iso
 from airlock.web import schemas
 from airlock.web.compat import stored
-from airlock.web.compat.firewall.faults import CONFLICT, ERROR, FORBIDDEN, MALFORMED, NOT_FOUND
+from airlock.web.compat.firewall.faults import CONFLICT, DROPPED, ERROR, FORBIDDEN, MALFORMED, NOT_FOUND
 from airlock.web.compat.firewall.opinions import HOUR
 from airlock.web.compat.firewall.rego.child import OUTPUTS
 from airlock.web.compat.firewall.rego.engine import NoEngine, Text
 from airlock.web.compat.firewall.rego.policies import KIND, PREFIX, engine_of, in_order, judge, meant
-from airlock.web.compat.firewall.shapes import OBJECT, page_reply, page_shape
+from airlock.web.compat.firewall.shapes import OBJECT
 from airlock.web.compat.firewall.submitted import in_form
 from airlock.web.compat.firewall.words import (
     DECISIONS,
@@ -29,6 +29,7 @@ from airlock.web.compat.firewall.words import (
     own_id,
     public_id,
 )
+from airlock.web.compat.pages import page_reply, page_shape
 from airlock.web.compat.query import flag, mapping, page, page_parameters, text, whole
 from airlock.web.errors import HttpError, JsonAnswer
 from airlock.web.routes import Asked, Parameter, Reply, Route
@@ -291,11 +292,7 @@ ROUTES = (
         serve=drop,
         parameters=(ID,),
         error=ERROR,
-        replies={
-            200: Reply("dropped", schemas.record({"success": {"const": True}, "id": schemas.TEXT})),
-            404: NOT_FOUND,
-            409: CONFLICT,
-        },
+        replies=DROPPED,
     ),
     Route(
         method="POST",

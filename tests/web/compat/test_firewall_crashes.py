@@ -1,4 +1,4 @@
-"""An idempotency key whose gateway was killed in the middle: what was begun is found, never done twice."""
+"""A key whose gateway was killed in between, AgentGate's too: what was begun is found, not done twice."""
 
 from __future__ import annotations
 
