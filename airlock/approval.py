@@ -97,7 +97,7 @@ def resolve(
     _check_open(request, now)
     _check_authority(request, resolution, people)
     vote = Vote(identity=resolution.identity, approve=resolution.approve, note=resolution.note, at=now)
-    votes = (*request.votes, vote)
+    votes = (*(one for one in request.votes if one.identity != vote.identity), vote)
     following = replace(
         request, version=request.version + 1, votes=votes, note=resolution.note or request.note
     )
@@ -129,9 +129,10 @@ def _check_authority(request: ApprovalRequest, resolution: Resolution, people: M
     person = person_of(identity, people)
     if identity.startswith("agent:") or person == person_of(request.identity, people):
         raise NotPermitted(f"request `{request.code}`: who asks cannot decide")
-    if any(person_of(vote.identity, people) == person for vote in request.votes):
+    # One yes a person; but whoever said yes may see better, and say no while others are still asked.
+    if resolution.approve and any(person_of(vote.identity, people) == person for vote in request.votes):
         raise AlreadySettled(
-            f"request `{request.code}`: `{person}` has answered already", status=Status.PENDING
+            f"request `{request.code}`: `{person}` has said yes already", status=Status.PENDING
         )
     if (
         resolution.approve

@@ -310,8 +310,8 @@ class Config:
     """One loaded config: valid as far as its own text can tell. `warnings` are worth showing.
 
     `file` is the real path (also the workspace that binds approvals); `digest` is the SHA-256 of its
-    bytes; `policy_text` is what of it decides, without secrets; `database` is an absolute `sqlite:///…` or
-    `postgresql://…` URL; `sources` are the other files whose text went into it (`env_file`, `${file:…}`).
+    bytes; `policy_text` is what of it decides, without secrets; `database` is an absolute `sqlite:///…`;
+    `sources` are the other files whose text went into it (`env_file`, `${file:…}`).
     """
 
     file: Path

@@ -210,7 +210,9 @@ class Gate(Counter):
         self, call: Call, controls: Controls, waiter: Waiter | None, *, attend: bool
     ) -> Verdict:
         if controls.paused(call.agent):
-            return await self._turn_away(call, Refusal.PAUSED, "airlock is paused: a person must resume it")
+            return await self._turn_away(
+                call, Refusal.PAUSED, "everything is paused: a person must resume it"
+            )
         if not self.policy.knows(call.agent):
             return await self._turn_away(call, Refusal.UNKNOWN_AGENT, f"unknown agent `{call.agent}`")
         decision = await self.judged(call)

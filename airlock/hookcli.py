@@ -7,6 +7,7 @@ no; any other ending would let the tool run (decisions.md 32).
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` would name all its numbers first, once a call
 import os
 import sys
 
@@ -29,6 +30,9 @@ VALUES = {
 }
 CLIENTS = ("claude-code", "codex", "gemini-cli", "cursor", "copilot", "claude", "gemini", "vscode", "vs-code")
 """The clients whose words we speak; in those of another a no could pass for a yes."""
+
+ENDINGS = (_signal.SIGTERM, _signal.SIGHUP)
+"""Signals that would end us with a code of their own, for which a client runs the tool: these end with 2."""
 
 NO_TOOL_CALLS = frozenset(
     {
@@ -59,6 +63,8 @@ def main(argv: list[str]) -> int:
     """Answer one hook; 0 with an answer on stdout, or 2 with the reason on stderr."""
     payload = b""
     try:
+        for ending in ENDINGS:
+            _signal.signal(ending, _signal.default_int_handler)
         options = parse(argv)
         payload = sys.stdin.buffer.read(STDIN_LIMIT + 1)
         say(decided(options, payload))

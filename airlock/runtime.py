@@ -111,11 +111,8 @@ def _problem(where: str, message: str) -> Problem:
 
 
 def database_path(config: Config) -> Path:
-    """The file behind `database:`; StoreError for a kind of database that this version does not speak."""
-    scheme, _, rest = config.database.partition("://")
-    if scheme != "sqlite":
-        raise StoreError(f"database `{scheme}://…` is not supported: use sqlite:///PATH")
-    return Path("/" + rest.lstrip("/"))
+    """The file behind `database:`."""
+    return Path("/" + config.database.removeprefix("sqlite://").lstrip("/"))
 
 
 async def open_store(config: Config) -> SQLiteStore:

@@ -90,7 +90,7 @@ async def _serve(options: StdioOptions) -> int:
         return await serving.serve_stdio(options.config, options.agent)
     except AirlockError as error:
         # Clients hide what we print: the answer to their first message has to say it (decisions.md 45).
-        sys.stderr.write(f"airlock: {error}\n")
+        sys.stderr.write("".join(f"airlock: {line}\n" for line in str(error).splitlines()))
         from airlock.cli.exits import exit_of
 
         code = exit_of(error)

@@ -87,9 +87,18 @@ def test_a_quorum_counts_people_not_identities() -> None:
     asked = request(reviewers=(Reviewers(rule="r", quorum=2),))
     first = resolve(asked, answer(identity="local:alice"))
     assert (first.request.status, first.missing) == (Status.PENDING, 1)
-    with pytest.raises(AlreadySettled, match="`alice` has answered already"):
+    with pytest.raises(AlreadySettled, match="`alice` has said yes already"):
         resolve(first.request, answer(identity="key:k1"))
     assert resolve(first.request, answer(identity="local:bob")).request.status is Status.APPROVED
+
+
+@pytest.mark.parametrize("identity", ["local:alice", "key:k1"])
+def test_whoever_said_yes_may_still_say_no_while_others_are_asked(identity: str) -> None:
+    first = resolve(request(reviewers=(Reviewers(rule="r", quorum=2),)), answer(identity="local:alice"))
+    settled = resolve(first.request, answer(approve=False, identity=identity, note="wait"))
+    assert (settled.request.status, settled.request.note) == (Status.DENIED, "wait")
+    with pytest.raises(AlreadySettled, match="already denied"):
+        resolve(settled.request, answer(identity="local:bob"))
 
 
 def test_every_rule_that_asked_needs_its_own_approvers() -> None:

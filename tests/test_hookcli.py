@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -253,6 +254,33 @@ def test_a_closed_stdout_is_not_mistaken_for_consent(gateway: Gateway) -> None:
     assert done.returncode == 2
 
 
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_while_it_waits_is_not_mistaken_for_consent(ending: signal.Signals) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(BOUND)
+        running = started(f"--url=http://127.0.0.1:{silent.getsockname()[1]}")
+        with silent.accept()[0]:
+            running.send_signal(ending)
+            said, told = running.communicate(timeout=BOUND)
+    assert (running.returncode, said, told) == (2, b"", b"airlock: interrupted\n")
+
+
+def started(*words: str, **env: str) -> subprocess.Popen[bytes]:
+    """A hook that has its payload and runs."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "airlock", "hook", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **env},
+    )
+    assert running.stdin is not None
+    running.stdin.write(claude("git push"))
+    running.stdin.close()
+    running.stdin = None
+    return running
+
+
 # -- without a gateway ------------------------------------------------------------------------------------
 
 
@@ -289,6 +317,24 @@ def test_without_a_gateway_a_person_decides_in_another_process(config: Path) -> 
     approved = run("approve", rows[0]["code"])
     assert approved.returncode == 0, approved.stderr
     assert verdict(held.result()) == "allow"
+
+
+def test_without_a_gateway_a_signal_while_it_waits_is_a_no_and_the_question_stays(config: Path) -> None:
+    state = str(config.parent / "state")
+    running = started("--config", str(config), "--timeout", "60", AIRLOCK_STATE_DIR=state)
+    airlock = [sys.executable, "-m", "airlock", "--config", str(config), "pending", "--json"]
+
+    def waiting() -> list[dict[str, Any]]:
+        env = {**os.environ, "AIRLOCK_STATE_DIR": state}
+        done = subprocess.run(airlock, capture_output=True, timeout=BOUND, env=env, check=False)
+        return list(json.loads(done.stdout)) if done.returncode == 0 else []
+
+    while not waiting() and running.poll() is None:
+        pass
+    running.terminate()
+    said, told = running.communicate(timeout=BOUND)
+    assert (running.returncode, said, told) == (2, b"", b"airlock: interrupted\n")
+    assert [one["tool"] for one in waiting()] == ["bash/git"]
 
 
 @pytest.mark.parametrize(

@@ -239,7 +239,6 @@ def test_paths_are_relative_to_the_config_file(tmp_path: Path) -> None:
         ("database: sqlite:///x.db", "sqlite:////somewhere/x.db"),
         ("database: sqlite:////var/x.db", "sqlite:////var/x.db"),
         ("database: sqlite:///~/x.db", "sqlite:////home/someone/x.db"),
-        ("database: postgres://u@h/d", "postgresql://u@h/d"),
         ("audit: {db_path: ./audit.db}", "sqlite:////somewhere/audit.db"),
         ("{}", "sqlite:////home/someone/.local/state/airlock/airlock.db"),
     ],

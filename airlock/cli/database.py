@@ -41,5 +41,5 @@ async def _backup(frame: Frame, file: Path) -> None:
     if frame.json:
         put_json({"ok": True, "database": source, "file": str(file), "bytes": file.stat().st_size})
     else:
-        shown = source.removeprefix("sqlite://")
+        shown = source.removeprefix("sqlite:///")
         put(f"{shown} is copied to {file} ({file.stat().st_size:,} bytes)")

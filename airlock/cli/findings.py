@@ -202,7 +202,8 @@ def bypasses(project: Path) -> Iterator[Finding]:
                 clear = False
                 names = ", ".join(f"`{bounded(name, 60)}`" for name in beside)
                 text = f"{host.title} starts {names} past Airlock ({section.file})"
-                yield wrong("clients", text, f"airlock init --{host.name} --write-client")
+                anew = f"airlock init --{host.name} --write-client --force (it writes the config anew)"
+                yield wrong("clients", text, f"{anew}, or move them under `providers` by hand")
     if clear:
         yield ok("clients", "no client starts a server past Airlock, as far as their files say")
 

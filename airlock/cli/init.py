@@ -23,7 +23,7 @@ from airlock.cli.hookup import Link
 from airlock.cli.hosts import HOSTS, Host, Section, Server, airlock_entry, host_named, sections_of
 from airlock.cli.native import native_policy
 from airlock.cli.places import config_path
-from airlock.cli.plan import Plan, Planned, env_text, make_plan, provider_names
+from airlock.cli.plan import Plan, Planned, env_text, make_plan, provider_names, secrets_of
 from airlock.cli.render import complain, put, put_json, put_lines
 from airlock.cli.shells import agent_of
 from airlock.cli.survey import agreed, listed
@@ -209,13 +209,15 @@ def _connect(frame: Frame, wanted: Wanted) -> int:
             raise UsageError(f"`{target}` has no agent `{link.agent}`: add it, or name one with `--agent`")
     changes = _wired([], hosts, links, replace(wanted, hooks=wanted.hooks is not False), Path.cwd())
     writes = not wanted.print_only and (wanted.write_client or wanted.plugin is not None)
-    wrote = connect.write(changes, links, yes=wanted.yes) if writes else []
+    staying = [one for host in hosts for section in sections_of(host, Path.cwd()) for one in section.servers]
+    hidden = secrets_of(staying)
+    wrote = connect.write(changes, links, yes=wanted.yes, secrets=hidden) if writes else []
     if frame.json:
-        files = {str(change.file): masked(change.after, ()) for change in changes}
+        files = {str(change.file): masked(change.after, hidden) for change in changes}
         put_json({"ok": True, "file": str(target), "clients": wrote, "files": files})
         return Exit.DONE
     if not writes:
-        connect.put_changes(changes)
+        connect.put_changes(changes, hidden)
     for file in wrote:
         put(f"{file} is written; `airlock init --undo` puts it back")
     if not changes:

@@ -35,7 +35,7 @@ _SECRET_NAME = re.compile(
 )
 _SECRET_VALUE = re.compile(
     r"^(sk|pk|ghp|gho|ghs|ghu|github_pat|glpat|xox[abpr]|AKIA|ya29|npm|hf|shpat)[_-]?[A-Za-z0-9_\-.]{10,}$"
-    r"|^eyJ[A-Za-z0-9_-]{10,}\.|^[A-Za-z0-9+/_-]{32,}={0,2}$"
+    r"|^eyJ[A-Za-z0-9_-]{10,}\.|^(?!/)[A-Za-z0-9+/_-]{32,}={0,2}$"
 )
 _REFERENCE = re.compile(r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(:-[^{}]*)?\}")
 _INPUT = re.compile(r"\$\{input:([^{}]+)\}")
@@ -104,7 +104,7 @@ class Writer:
 
     def config(self, agent: str, providers: list[Planned], *, basics: bool, native: Native | None) -> str:
         """The whole text."""
-        entries = [line for one in providers for line in self._provider(one)]
+        entries = [line for one in providers for line in self.provider(one)]
         return "\n".join(
             [
                 "# Written by `airlock init`. Check: `airlock policy check`; every key: docs/config.md.",
@@ -130,7 +130,8 @@ class Writer:
             ]
         )
 
-    def _provider(self, one: Planned) -> list[str]:
+    def provider(self, one: Planned) -> list[str]:
+        """The lines of one server."""
         server, name = one.server, one.name
         lines = [f"  {_key(name)}:"]
         if one.problem:
@@ -170,7 +171,7 @@ class Writer:
             return []
         rows = [f"    {key}:"]
         for name, value in values.items():
-            shown = self._value(provider, name, value, secret=always or _is_secret(name, value))
+            shown = self._value(provider, name, value, secret=always or is_secret(name, value))
             rows.append(f"      {_quoted(name)}: {shown}")
         return rows
 
@@ -178,7 +179,7 @@ class Writer:
         word = args[place]
         before = args[place - 1] if place else ""
         flag, equals, value = word.partition("=")
-        if equals and _is_secret(flag, value):
+        if equals and is_secret(flag, value):
             inner = self._value(provider, flag, value, secret=True)
             return _quoted(flag + "=" + json.loads(inner))
         named = (
@@ -199,7 +200,8 @@ class Writer:
         return _quoted(f"${{{variable}}}")
 
 
-def _is_secret(name: str, value: str) -> bool:
+def is_secret(name: str, value: str) -> bool:
+    """True when a value is one to keep out of sight, by its name or by its looks."""
     return _SECRET_NAME.search(name) is not None or _SECRET_VALUE.match(value) is not None
 
 
@@ -272,6 +274,14 @@ def make_plan(
     text = writer.config(agent, providers, basics=basics, native=native)
     variables = {"AIRLOCK_API_SECRET": secret, **writer.variables}
     return Plan(config=text, variables=variables, notes=tuple(writer.notes))
+
+
+def secrets_of(servers: Iterable[Server]) -> tuple[str, ...]:
+    """What of these servers would move to the env file."""
+    writer = Writer(env_file="")
+    for place, server in enumerate(servers):
+        writer.provider(Planned(name=f"s{place}", server=server))
+    return tuple(writer.variables.values())
 
 
 def env_text(variables: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,10 +19,14 @@ from airlock.cli.hosts import (
     rewritten,
     sections_of,
 )
+from airlock.cli.plan import is_secret
 from airlock.cli.plugin import plugin_files
 from airlock.cli.splice import add_toml_table, put_json, replace_json
 from airlock.errors import UsageError
 from airlock.values import dataclass
+
+_MEMBER = re.compile(r'''(?P<before>["']?(?P<name>[\w.-]+)["']?\s*[:=]\s*")(?P<value>(?:[^"\\\n]|\\.)*)"''')
+"""A name and its text, in JSON and in TOML."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,18 +39,23 @@ class Change:
     after: str
 
     def difference(self, secrets: Iterable[str] = ()) -> str:
-        """The change as a diff, without the secrets that were moved: a screen is read by others too."""
+        """The change as a diff, without secrets: a screen is read by others too."""
         before, after = (self.before or "").splitlines(), self.after.splitlines()
         rows = difflib.unified_diff(before, after, str(self.file), "with airlock", lineterm="")
         return masked("\n".join(rows), secrets)
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """The text without these values, as they are and as JSON writes them."""
+    """The text without these values, as they are and as JSON writes them, and what is named a secret."""
     for value in sorted(secrets, key=len, reverse=True):
         if value:
             text = text.replace(json.dumps(value)[1:-1], "…").replace(value, "…")
-    return text.replace(TOKEN_MARK, "…")
+    return _MEMBER.sub(_shown, text).replace(TOKEN_MARK, "…")
+
+
+def _shown(member: re.Match[str]) -> str:
+    plain = "$" in member["value"] or not is_secret(member["name"], "")
+    return member[0] if plain else f'{member["before"]}…"'
 
 
 class Wiring:

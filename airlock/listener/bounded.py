@@ -8,13 +8,15 @@ from functools import partial
 from typing import Any, cast
 
 from httptools import HttpParserError
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from airlock.canonical import encode
 from airlock.errors import Ending
 from airlock.listener.corked import Corked
 from airlock.listener.refused import Refused
 from airlock.listener.requests import Requests
 from airlock.ports_http import App, Receive, Scope, Send
+from airlock.proxy.front_io import entity_headers
 from airlock.proxy.http_wire import read_less
 
 HEAD_SECONDS = 15.0
@@ -47,6 +49,9 @@ class Bounded(HttpToolsProtocol):
 
     _counted = 0
     """Bytes of a head in what the parser has told of it."""
+
+    _fault = "what came is no HTTP request"
+    """What the parser stopped at, where it was told to by us."""
 
     _wishes = False
     """True while a head was read that asks for another protocol: it is read again without that."""
@@ -84,7 +89,7 @@ class Bounded(HttpToolsProtocol):
             self._beside += len(data)
         self._feed(data)
         if max(self._begun, self._beside) > HEAD_LIMIT:
-            self.send_400_response("The head of the request, or what stands beside its body, is too long.")
+            self.send_400_response("the head of the request, or what stands beside its body, is too long")
         elif self._begun and not self._busy:
             self._expect_head()
         else:
@@ -96,7 +101,7 @@ class Bounded(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
+            self.send_400_response(self._fault)
 
     def shutdown(self) -> None:
         """The process ends: a request that is here has its answer, one that comes has a moment."""
@@ -145,18 +150,23 @@ class Bounded(HttpToolsProtocol):
     def _count(self, size: int) -> None:
         self._counted += size
         if self._counted > HEAD_LIMIT:
-            raise ValueError("the head is too long")  # the parser makes a 400 of it
+            raise self._stopped("the head of the request is too long")
 
     def on_headers_complete(self) -> None:
         self._wishes = self.parser.should_upgrade()
         if self._wishes:
             if self.parser.get_method() == b"CONNECT":
-                raise ValueError("nothing is passed on here")  # the parser makes a 400 of it
+                raise self._stopped("nothing is passed on here")
             return
         if len(self.pipeline) >= MOST_WAITING:
-            raise ValueError("too many requests at once")  # the parser makes a 400 of it
+            raise self._stopped("too many requests at once")
         self._heading, self._begun, self._beside = False, 0, 0
         super().on_headers_complete()
+
+    def _stopped(self, fault: str) -> ValueError:
+        """What to raise where the parser is to stop: it becomes a 400."""
+        self._fault = fault
+        return ValueError(fault)
 
     def plainly(self) -> bytes:
         """The head that was read last, without the wish for another protocol; the last on its connection."""
@@ -185,7 +195,11 @@ class Bounded(HttpToolsProtocol):
             self.transport.abort()
         elif not self.transport.is_closing():
             self._refused.note(self.client[0] if self.client else "this machine")
-            super().send_400_response(msg)
+            content = encode({"error": msg, "details": None})
+            sent = [*self.server_state.default_headers, *entity_headers(content), (b"connection", b"close")]
+            lines = [b"%b: %b\r\n" % one for one in sent]
+            self.transport.write(b"".join((STATUS_LINE[400], *lines, b"\r\n", content)))
+            self.transport.close()
 
     # -- answers ---------------------------------------------------------------------------------------
 

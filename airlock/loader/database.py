@@ -9,11 +9,10 @@ from airlock.loader.fields import Section
 from airlock.loader.reading import Found
 
 SQLITE: Final = "sqlite:///"
-_POSTGRES: Final = ("postgresql://", "postgres://")
 
 
 def database(top: Section, audit: Section) -> str:
-    """`sqlite:///` followed by an absolute path, or a `postgresql://…` URL as written."""
+    """`sqlite:///` followed by an absolute path."""
     found, older = top.found("database"), audit.found("db_path")
     if found is not None and older is not None:
         audit.error("db_path", "says the same as `database`", "keep one of them")
@@ -27,8 +26,6 @@ def database(top: Section, audit: Section) -> str:
 
 def _url(top: Section, found: Found) -> str:
     text = top.text("database")
-    if text.startswith(_POSTGRES):
-        return "postgresql://" + text.split("://", 1)[1]
     path = text.removeprefix(SQLITE)
     if (
         text.startswith(SQLITE)
@@ -40,5 +37,5 @@ def _url(top: Section, found: Found) -> str:
         return f"{SQLITE}{top.reading.resolved(path)}"
     if text or found.node.raw == "":
         hint = "like `sqlite:///airlock.db` (beside this file), `sqlite:////var/lib/airlock.db`"
-        top.error("database", "must be a file that stays: `sqlite:///PATH` or `postgresql://…`", hint)
+        top.error("database", "must be a file that stays: `sqlite:///PATH`", hint)
     return ""

@@ -109,8 +109,8 @@ def _config(reading: Reading, root: Node, real: Path, digest: str) -> Config | N
     approvals = top.section("approvals", "approvals")
     audit = top.section("audit", "audit")
     people = loader_settings.people(top.sections("people", "person", mapping=True))
-    profiles, written = _who(top)
-    agents = loader_faces.with_their_agents(compat, written, top.text("default_profile"))
+    profiles, written, default = _who(top)
+    agents = loader_faces.with_their_agents(compat, written, default)
     rules = loader_policy.rules(_listed(top, "rules", "rule"), agents, people)
     known = providers(reading, top.found("providers"))
     _check_tokens(top, server.api_secret, {name: one.token for name, one in agents.items()})
@@ -194,19 +194,21 @@ def _environment(reading: Reading, top: Section) -> None:
 
 def _who(
     top: Section,
-) -> tuple[dict[str, PatternLists], dict[str, AgentConfig]]:
+) -> tuple[dict[str, PatternLists], dict[str, AgentConfig], str]:
+    """The profiles, the agents, and the default profile where there is one of that name."""
     profile_sections = top.sections("profiles", "profile", mapping=True)
     agent_sections = top.sections("agents", "agent", mapping=True)
     default = top.text("default_profile")
     profiles = loader_policy.profiles(profile_sections)
+    if default and default not in profiles and default not in SHIPPED:
+        top.error("default_profile", f"unknown profile `{default[:60]}`", meant(default, profiles))
+        default = ""  # said once, and not again for each agent
     agents = loader_policy.agents(agent_sections, default)
     lists = [*profiles.values(), *(one.lists for one in agents.values())]
     profiles |= loader_policy.shipped(lists, profiles)
-    if default and default not in profiles and default not in SHIPPED:
-        top.error("default_profile", f"unknown profile `{default[:60]}`", meant(default, profiles))
     loader_policy.check_profiles(profile_sections, profiles)
     loader_policy.check_extends(agent_sections, profiles)
-    return profiles, agents
+    return profiles, agents, default
 
 
 def _check_tokens(top: Section, secret: Secret | None, tokens: Mapping[str, Secret | None]) -> None:

@@ -37,7 +37,7 @@ TOP: Final[Mapping[str, Key]] = {
     "database": Key(
         TEXT,
         "Where approvals and history are kept: `sqlite:///PATH` (three slashes: relative to this file, "
-        "four: absolute) or `postgresql://…`.",
+        "four: absolute).",
         "`airlock.db` in the state directory",
         "database: sqlite:///airlock.db",
     ),

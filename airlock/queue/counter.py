@@ -57,7 +57,7 @@ class Counter(Desk):
                 return request
             controls = await self._store.controls()
             if controls.paused(call.agent):
-                raise NotPermitted("airlock is paused: a person must resume it")
+                raise NotPermitted("everything is paused: a person must resume it")
             try:
                 return await self._collected(call, controls, request)
             except (Conflict, Stale):

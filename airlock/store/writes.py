@@ -169,8 +169,9 @@ def _put_request(cursor: sqlite3.Cursor, request: ApprovalRequest, seq: int) -> 
 
 
 def _put_vote(cursor: sqlite3.Cursor, request_id: str, vote: Vote) -> None:
+    takes_back = "" if vote.approve else "OR REPLACE "  # a no may follow one's own yes, nothing else
     cursor.execute(
-        "INSERT INTO vote (request_id, identity, approve, note, at) VALUES (?, ?, ?, ?, ?)",
+        f"INSERT {takes_back}INTO vote (request_id, identity, approve, note, at) VALUES (?, ?, ?, ?, ?)",
         (request_id, vote.identity, int(vote.approve), vote.note, vote.at),
     )
 

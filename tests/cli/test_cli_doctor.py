@@ -82,6 +82,8 @@ async def test_servers_that_a_client_starts_past_airlock_are_named(terminal: Ter
     code, found = await findings(terminal, "--no-replay")
     assert code == 8
     assert "`git` past Airlock" in texts(found, "clients", "wrong")
+    (cure,) = [one["cure"] for one in found["clients"]]
+    assert "--write-client --force" in cure  # without it `init` leaves a config alone that is there
 
 
 async def test_rego_policies_without_their_engine_are_a_finding(

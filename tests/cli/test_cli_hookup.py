@@ -304,6 +304,27 @@ async def test_connect_leaves_the_config_and_the_clients_other_servers_alone(bar
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("words", [["--write-client", "--yes"], ["--print"], ["--print", "--json"]])
+async def test_no_secret_of_a_server_that_stays_is_shown(bare: Terminal, words: list[str]) -> None:
+    assert (await bare.run("init")).code == 0
+    entry = {
+        "command": "/opt/programs/of/mine/and/quite/far/away/server",
+        "args": ["--api-key", "hush-1"],
+        "env": {"DB_PASSWORD": "hush-2", "MODE": "fast"},
+    }
+    web = {"url": "https://example.com/mcp", "headers": {"X-Custom": "hush-3"}}
+    (bare.folder / ".mcp.json").write_text(json.dumps({"mcpServers": {"other": entry, "web": web}}))
+    (bare.folder / ".claude").mkdir()
+    (bare.folder / ".claude/settings.local.json").write_text('{"env": {"MY_API_KEY": "hush-4"}}')
+    shown = await bare.run("init", "--connect", "--claude-code", *words)
+    assert shown.code == 0, shown.err
+    assert "hush" not in shown.out + shown.err
+    if "--json" not in words:
+        assert "far/away/server" in shown.out
+        assert "fast" in shown.out
+
+
+@pytest.mark.anyio
 async def test_connect_wants_an_agent_that_the_config_knows(bare: Terminal) -> None:
     assert (await bare.run("init")).code == 0
     ended = await bare.run("init", "--connect", "--codex", "--write-client", "--yes")

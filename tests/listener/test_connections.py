@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -56,6 +57,27 @@ def later(connection: Connection, line: Line, seconds: float) -> bool:
         connection.timeout_keep_alive_task.cancel()
         connection.timeout_keep_alive_handler()
     return line.closed
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (b"\x00\r\n\r\n", "what came is no HTTP request"),
+        (
+            b"GET / HTTP/1.1\r\nX: " + b"x" * bounded.HEAD_LIMIT + b"\r\n\r\n",
+            "the head of the request is too long",
+        ),
+        (b"CONNECT a:1 HTTP/1.1\r\n\r\n", "nothing is passed on here"),
+    ],
+)
+async def test_what_the_parser_refuses_is_told_in_the_form_of_every_error(sent: bytes, why: str) -> None:
+    connection, line = connected(App())
+    connection.data_received(sent)
+    head, _, body = bytes(line.out).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert {b"content-type: application/json", b"connection: close"} <= set(head.split(b"\r\n"))
+    assert json.loads(body) == {"error": why, "details": None}
+    connection.connection_lost(None)
 
 
 async def test_an_idle_connection_is_closed() -> None:

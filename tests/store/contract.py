@@ -192,6 +192,17 @@ class QueueContract(Opened):
             await store.commit(Change(events=(), requests=(again,), votes=((one.id, yes),)))
         assert bare(await store.find(one.id)) == voted
 
+    async def test_a_no_takes_the_place_of_the_same_persons_yes(self, store: Store) -> None:
+        one = question()
+        await store.commit(opening(one))
+        yes = Vote(identity="local:alice", approve=True, at=START)
+        voted = replace(one, version=2, votes=(yes,))
+        await store.commit(Change(events=(), requests=(voted,), votes=((one.id, yes),)))
+        no = replace(yes, approve=False, note="wait")
+        denied = replace(voted, version=3, votes=(no,), status=Status.DENIED, note="wait")
+        await store.commit(Change(events=(), requests=(denied,), votes=((one.id, no),)))
+        assert bare(await store.find(one.id)) == denied
+
     async def test_a_request_written_without_its_votes_has_lost_them(self, store: Store) -> None:
         one = question()
         yes = Vote(identity="local:alice", approve=True, at=START)
