@@ -89,6 +89,8 @@ class Caretaker:
                 await duty()
             except StoreError as error:
                 log.warning("the database could not be tidied: %s", error)
+        if self._held and self._timer is None:
+            self._set_timer()
 
     async def sign(self) -> None:
         """Write the signed head for all that is committed."""
@@ -114,8 +116,6 @@ class Caretaker:
     def _found(self, whole: bool, size: int) -> None:
         self._held = not whole or size > logs.LARGEST_LOG
         self._bound = size + logs.FULL_LOG if self._held else max(size, logs.FULL_LOG)
-        if self._held and self._timer is None:
-            self._set_timer()
         if size > logs.HELD_LOG and not self._told:
             log.warning("%s", logs.held_text(self._log, size))
         self._told = size > logs.HELD_LOG

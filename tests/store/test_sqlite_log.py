@@ -96,6 +96,25 @@ async def test_the_log_grows_while_somebody_reads_and_shrinks_by_itself_once_the
     assert (report.sound, report.events) == (True, 162 * BATCH)
 
 
+async def test_a_log_that_could_not_be_taken_in_is_tried_again_although_nobody_commits(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(caretaker, "SIGN_SECONDS", 0.01)
+    monkeypatch.setattr(lock, "LARGE_LOG_SECONDS", 0.01)
+    hasty = await SQLiteStore.open(store.path, busy_seconds=0.01)
+    await write(hasty, 1_000, 2)
+    with reading(store):
+        await write(hasty, 1_000, 60)
+        await until(lambda: hasty._caretaker._held)
+        holder = FileLock(lock_path(store.path))
+        holder.acquire(20)
+    await until(lambda: caplog.text.count("could not be tidied") > 6)
+    assert store.log_bytes() > LARGEST
+    holder.close()
+    await until(lambda: store.log_bytes() <= LARGEST)
+    await hasty.close()
+
+
 async def test_a_log_that_somebody_holds_is_told_once_and_by_the_facts(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
