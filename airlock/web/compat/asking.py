@@ -76,12 +76,11 @@ class Kept:
     """One request of a face: its record, and the question that stands behind it, where there is one.
 
     Without a question the policy decided at once: the record's `effect` is allow or deny, and `reason`,
-    `rule` say why. `arguments` are as anyone may see them. `fresh`: it was written down just now.
+    `rule` say why. `arguments` are as anyone may see them.
     """
 
     record: Record
     request: ApprovalRequest | None = None
-    fresh: bool = False
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -210,7 +209,7 @@ async def _settled(
         if found is None or at is None:
             raise
         return Kept(record=found)
-    return Kept(record=record, fresh=True)
+    return Kept(record=record)
 
 
 async def _resumed(services: Services, call: Call, wanted: Ask, past: Sequence[AuditEvent]) -> Kept:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.faces import open_agentgate
+from tests.support.faces import open_agentgate, receiving
 from tests.support.firewalls import Firewall, open_firewall
 from tests.support.gateways import BOUND, Answer, Later
 from tests.support.targets import Reply, TargetServer, target_server
@@ -183,12 +183,14 @@ def test_a_repeated_submission_waits_and_goes_on_when_the_first_gateway_dies(tmp
         assert len(wall.gateway.get("/hitl/pending").json()) == 1
 
 
-@pytest.mark.parametrize("point", ["claimed", "submitted"])
+@pytest.mark.parametrize("point", ["claimed", "submitted", "recorded", "begun"])
 def test_while_another_gateway_is_at_it_a_key_is_taken_and_afterwards_it_is_found(
     tmp_path: Path, point: str
 ) -> None:
     statuses = {"refund": "pending", "ping": "approved", "drop_table": "denied"}
-    with open_agentgate(tmp_path) as gate:
+    with receiving() as receiver, open_agentgate(tmp_path) as gate:
+        wanted = {"url": receiver.url, "events": ["request.approved"]}
+        assert gate.ask("POST", "/api/webhooks", wanted, by="hooks").status == 201
 
         def ask(name: str) -> Answer:
             return gate.ask("POST", "/api/requests", {"action": name}, by="bound", headers=key(name))
@@ -203,9 +205,12 @@ def test_while_another_gateway_is_at_it_a_key_is_taken_and_afterwards_it_is_foun
             other.kill()
             assert ask("ping").status == 409, "nobody knows yet that it does not"
         gate.clock.forward(DEAD_MS)
+        hook = gate.ask("GET", "/api/webhooks", by="hooks").json()[0]["id"]
         for name, status in statuses.items():
             answer = ask(name)
             assert answer.status == (201 if point == "claimed" else 200), answer.body
             assert answer.json()["status"] == status
             assert ask(name).json()["id"] == answer.json()["id"]
             assert len(gate.gateway.get(f"/audit?tool=agentgate/{name}").json()) == 1
+        told = gate.ask("GET", f"/api/webhooks/{hook}/deliveries", by="hooks").json()
+        assert [one["event"] for one in told] == ["request.approved"], "told once"

@@ -119,7 +119,7 @@ async def _asked(asked: Asked, wanted: Wanted, attempt: Attempt) -> Kept:
             attempt=attempt,
         ),
     )
-    if kept.fresh:  # decided at once: no question, so no history of one to follow
+    if kept.request is None:  # decided at once: no question, so no history of one to follow
         await webhooks.publish(services, FACE, await announcing.settled(services, kept))
     return kept
 
