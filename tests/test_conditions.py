@@ -484,3 +484,29 @@ def test_a_name_in_other_letters_passes_no_expression(arguments: dict[str, Any])
     allow = decide(rule_policy("when: '!has(args.amount) || args.amount < 5'"), call_of("fs/read", arguments))
     assert (deny.effect, allow.effect) == (Effect.DENY, Effect.DENY)
     assert deny.matched[0].errored
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example?x", "evil.example#", "evil.example\\", "evil.example\uff0f", "evil.example%2f", "a b"],
+)
+def test_a_glob_is_not_passed_by_a_host_that_ends_early(host: str) -> None:
+    """`*` stops at `/`, and a host ends at other signs too."""
+    assert (
+        answer("{url: {glob: 'https://*.good.example/**'}}", {"url": f"https://{host}.good.example/"})
+        == ERROR
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "url", "said"),
+    [
+        ("http://localhost:*/**", "http://localhost:1@evil.example/", ERROR),
+        ("http://localhost:*/**", "http://localhost:8080/a?b@c", YES),
+        ("ssh://git@host.example/**", "ssh://git@host.example/a", YES),
+        ("https://*.good.example/**", "https://a.good.example/x?y#z", YES),
+        ("fix **", "fix https://a.example?b", YES),
+    ],
+)
+def test_a_glob_judges_plain_addresses_as_before(pattern: str, url: str, said: str) -> None:
+    assert answer(f"{{url: {{glob: '{pattern}'}}}}", {"url": url}) == said

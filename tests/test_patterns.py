@@ -7,7 +7,8 @@ import pytest
 from airlock.config import HOOK_NAMESPACES, PatternLine
 from airlock.matching.patterns import PatternError, names_of, parse, read_lines
 from airlock.matching.uris import readings
-from airlock.model import Kind
+from airlock.model import Effect, Kind
+from support.policies import effect_of, policy_of
 
 MATCHES = [
     ("git/git_status", "git/git_status", True),
@@ -211,6 +212,7 @@ def test_a_uri_is_compared_in_its_normal_form(uri: str, normal: str) -> None:
         "%2e%2e/etc",
         "",
         "file:///a%2525252525252525252525252541",
+        "https://evil.example\uff0f.good.example/",
     ],
 )
 def test_a_uri_that_hides_something_is_no_clear_name(uri: str) -> None:
@@ -222,6 +224,20 @@ def test_a_uri_with_escapes_is_also_read_without_them() -> None:
     assert "docs://é" in readings("docs://%C3%A9")
     assert "docs://a" in readings("docs://a#section")
     assert "file:///a" in readings("file:///a?x#y")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "uri"),
+    [
+        ("https://*.good.example/**", "https://evil.example?x.good.example/"),
+        ("https://*.good.example/**", "https://evil.example%3Fx.good.example/"),
+        ("http://localhost:*/**", "http://localhost:1@evil.example/"),
+    ],
+)
+def test_an_allow_is_not_passed_by_a_host_that_stands_elsewhere(pattern: str, uri: str) -> None:
+    lists = 'agents: {bot: {allow: ["resource:web/%s"]}}' % pattern  # noqa: UP031
+    policy = policy_of("providers: {web: {type: stdio, command: x}}\n" + lists)
+    assert effect_of(policy, f"resource:web/{uri}") is Effect.DENY
 
 
 def test_a_name_without_a_segment_has_no_names() -> None:

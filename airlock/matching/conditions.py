@@ -15,6 +15,7 @@ from typing import Any
 from airlock.errors import Unusable
 from airlock.matching.arguments import MAX_ITEMS, MISSING, ArgumentPath, PathError, WrongType, parse_path
 from airlock.matching.frame import Frame, Holds
+from airlock.matching.globs import odd_spelling
 from airlock.matching.patterns import glob_source
 from airlock.matching.spelling import OTHER_LETTERS, UNCLEAR
 from airlock.matching.within import Folder, folder, maybe_under, spellings, surely_under
@@ -291,20 +292,6 @@ def _number(name: str, limit: Any) -> Test:
         return "is not a number"
 
     return test
-
-
-_ODD = "has `.`, `..` or empty segments, which a glob cannot judge"
-
-
-def odd_spelling(text: str) -> str:
-    """Why a text is not compared with a glob: it spells a path in a way that globs do not see."""
-    if "/" not in text:
-        return "" if text not in {".", ".."} else _ODD
-    if ".." not in text and "//" not in text and "/." not in text and not text.startswith("."):
-        return ""
-    segments = text.replace("://", ":/", 1).split("/")
-    odd = "." in segments or ".." in segments or "" in segments[1:-1]
-    return _ODD if odd else ""
 
 
 def _flag(value: Any) -> bool:

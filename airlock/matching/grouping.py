@@ -12,8 +12,9 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airlock.matching.arguments import MISSING, ArgumentPath, WrongType
-from airlock.matching.conditions import Condition, odd_spelling
+from airlock.matching.conditions import Condition
 from airlock.matching.frame import Frame
+from airlock.matching.globs import odd_spelling
 from airlock.matching.rules import Rule
 from airlock.matching.spelling import OTHER_LETTERS, UNCLEAR
 from airlock.values import dataclass

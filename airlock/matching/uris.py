@@ -7,6 +7,7 @@ ask and deny. What has no clear readings (hidden dot segments, control character
 from __future__ import annotations
 
 import re
+import unicodedata
 from urllib.parse import quote, unquote_to_bytes
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(.*)", re.DOTALL)
@@ -16,6 +17,12 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 _UNCLEAR = re.compile(r"[\x00-\x20\x7f\\]")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
 _HOSTS = frozenset({"file", "ftp", *_DEFAULT_PORTS})
+_NO_PATH = re.compile(r"\A(?:https?|wss?|ftp)://[^/?#]*(?=[?#])")
+"""`https://evil.example?x.good.example/` is `https://evil.example/?x…` (RFC 3986, 6.2.3)."""
+
+_USER = re.compile(r"\A((?:https?|wss?|ftp)://)[^/?#]*@")
+"""`http://localhost:1@evil.example/` is on `evil.example`."""
+
 _ROUNDS = 5
 
 
@@ -25,13 +32,24 @@ def readings(uri: str) -> tuple[str, ...]:
         return ()
     normal = _normal(uri)
     decoded = _decoded(normal)
-    if not normal or not decoded:
+    if not normal or not decoded or (not decoded.isascii() and _hides_the_end_of_its_host(decoded)):
         return ()
     forms = [normal, decoded]
     forms += [form.partition("#")[0] for form in forms]
+    forms += [_NO_PATH.sub(r"\g<0>/", form) for form in forms]
+    forms += [_USER.sub(r"\1", form) for form in forms]
     if normal.startswith("file:"):
         forms += [form.partition("?")[0] for form in forms]
     return tuple(dict.fromkeys(forms))
+
+
+def _hides_the_end_of_its_host(decoded: str) -> bool:
+    """True where NFKC, by which hosts are read, makes a sign that ends one: `evil.example／.good.example`."""
+    match = _SCHEME.fullmatch(decoded)
+    if match is None or match[1].lower() not in _HOSTS or not match[2].startswith("//"):
+        return False
+    host, _ = _split_authority(match[2][2:])
+    return any(sign in unicodedata.normalize("NFKC", host) for sign in "/?#@\\")
 
 
 def _normal(uri: str) -> str:
