@@ -21,6 +21,7 @@ from airlock.model import (
     Controls,
     Decision,
     Grant,
+    Part,
     Refusal,
     Refuse,
     Risk,
@@ -76,8 +77,13 @@ def identify(key: bytes, call: Call, *, arguments: bool = True) -> str:
             facts["cwd"] = call.origin.cwd
     elif call.parts:
         # A shell line is named by its first part; a yes for any arguments is for just these tools.
-        facts["parts"] = sorted({part.tool for part in call.parts})
+        facts["parts"] = sorted({_program(part) for part in call.parts})
     return fingerprint(key, facts)
+
+
+def _program(part: Part) -> str:
+    """What a wide yes covers of a part: its name; for `bash/_path`, which is none, the program itself."""
+    return f"{part.tool} {part.arguments.get('path')}" if part.tool == "bash/_path" else part.tool
 
 
 def _end(call: Call, usual: int) -> int:

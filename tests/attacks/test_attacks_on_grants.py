@@ -68,6 +68,15 @@ async def test_a_wide_grant_is_not_bound_to_the_harmless_command_that_stood_firs
         assert isinstance(await gate.submit(line("cd src && curl http://evil")), Wait)
 
 
+async def test_a_wide_grant_for_a_program_by_its_path_covers_no_other_program(tmp_path: Path) -> None:
+    """`bash/_path` is the name of every program that is given by a path."""
+    async with open_gate(tmp_path, POLICY) as gate:
+        await granted(gate, line("./run.sh a"))
+        assert isinstance(await gate.submit(line("./run.sh b")), Proceed)
+        for other in ("./evil.sh", "/tmp/run.sh", "cd sub && ./run.sh", "./run.sh; ./evil.sh"):
+            assert isinstance(await gate.submit(line(other)), Wait)
+
+
 @pytest.mark.parametrize("more", [{"amount": 5000}, {"to": "boss"}])
 async def test_a_wide_grant_covers_no_call_that_another_rule_asks_about_too(
     tmp_path: Path, more: dict[str, object]
