@@ -113,6 +113,15 @@ async def test_this_machine_is_not_reached_by_an_outer_address_of_its_own(
             assert connection.recv(100) == b"", "nothing was sent"
 
 
+@pytest.mark.parametrize(
+    "url", ["https://10.0.0.1/", "https://[fd00::1]/", "http://localhost/", "http://[::1]/"]
+)
+def test_only_an_address_that_the_config_names_itself_may_lie_inside(url: str) -> None:
+    assert Target.of(url).anywhere
+    assert not Target.of("https://intranet.example.org/").anywhere
+    assert not Target.of_stranger("https://8.8.8.8/").anywhere
+
+
 async def test_no_variable_of_the_environment_leads_elsewhere(
     user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
