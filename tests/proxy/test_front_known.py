@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -191,6 +193,33 @@ async def test_a_key_that_was_revoked_is_refused_at_the_next_call(tmp_path: Path
         await front.rest("DELETE", f"/keys/{key['id']}")
         for number in range(2):
             assert (await line.send(call(number), headers))[0] == 401
+        await client.close()
+
+
+async def test_a_key_that_the_command_revoked_is_refused_at_the_next_call(tmp_path: Path) -> None:
+    async with gateway(written(tmp_path)) as front, wire(front) as line:
+        key = await front.rest("POST", "/keys", {"name": "short", "scopes": ["mcp"]})
+        client = Client(front, "/mcp", key["key"])
+        await client.initialize()
+        await client.call("odd__echo")
+        headers = {"Host": front.url.removeprefix("http://"), **client.headers}
+        for number in range(5):
+            assert (await line.send(call(number), headers))[0] == 200
+        command = [
+            sys.executable,
+            "-m",
+            "airlock",
+            "--config",
+            str(front.config),
+            "keys",
+            "revoke",
+            key["id"],
+        ]
+        environment = {**os.environ, "AIRLOCK_STATE_DIR": str(tmp_path / "state")}
+        process = await asyncio.create_subprocess_exec(*command, env=environment)
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+        assert (await line.send(call(1), headers))[0] == 401
         await client.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +22,7 @@ from airlock.web.app import build_app
 from airlock.web.auth import GUESSES_PER_MINUTE
 from tests.support.gates import open_gate
 from tests.support.gateways import SECRET
-from tests.support.listeners import connected, turns
+from tests.support.listeners import connected
 
 pytestmark = pytest.mark.anyio
 
@@ -77,10 +78,12 @@ class Desk:
         """One connection: sends calls with these credentials at once, and tells what came back for each."""
         connection, line = connected(self._app, self._heads)
 
-        async def send(*bearers: str, path: str = "/mcp") -> list[Json | int]:
+        async def send(*bearers: str, path: str = "/mcp", raw: str = "") -> list[Json | int]:
             before = len(line.out)
-            connection.data_received(b"".join(whole(one, path) for one in bearers))
-            await turns(40 * len(bearers))
+            connection.data_received(b"".join(whole(one, path) for one in bearers) + raw.encode())
+            async with asyncio.timeout(20):
+                while connection._busy:
+                    await asyncio.sleep(0)
             return answers(line.out[before:])
 
         try:
@@ -116,6 +119,11 @@ async def desk(folder: Path) -> AsyncIterator[Desk]:
 
 def one(key: Made, way: str, agent: str = "one") -> Json:
     return {"way": way, "who": f"{agent} key:{key.key.id}"}
+
+
+def who(found: list[Json | int]) -> list[object]:
+    """Who each answer says has spoken; its status when that is no 200."""
+    return [said.get("who") if isinstance(said, dict) else said for said in found]
 
 
 async def test_a_keys_second_call_needs_no_task(tmp_path: Path) -> None:
@@ -189,6 +197,35 @@ async def test_a_key_works_for_who_has_guessed_too_often_and_a_wrong_one_is_a_gu
         assert await send(TOKEN) == [429]
         for _ in range(2):
             assert await send(key.text) == [one(key, "asgi")]
+
+
+@pytest.mark.parametrize("calls", [1, 3])
+async def test_a_key_that_is_revoked_between_requests_that_came_together_is_refused_from_there_on(
+    tmp_path: Path, calls: int
+) -> None:
+    async with desk(tmp_path) as at, at.line() as send:
+        key, other = await at.key(), await at.key()
+        for _ in range(3):
+            assert len(await send(key.text, other.text)) == 2
+        revoking = whole(SECRET, f"/keys/{key.key.id}").replace(b"POST", b"DELETE").decode()
+        calling = [whole(one.text, "/mcp").decode() for one in (key, other) for _ in range(calls)]
+        found = who(await send(raw="".join([*calling, revoking, *calling])))
+        mine, others = [f"one key:{key.key.id}"] * calls, [f"one key:{other.key.id}"] * calls
+        assert found[: 2 * calls] == mine + others
+        assert found[2 * calls + 1 :] == [401] * calls + others
+
+
+async def test_keys_and_a_token_on_one_connection_each_speak_for_themselves(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at, at.line() as send:
+        first, second = await at.key(), await at.key(agent="two")
+        for way in ("asgi", "whole", "whole"):
+            assert await send(first.text) == [one(first, way)]
+            assert await send(second.text) == [one(second, way, "two")]
+            assert await send(TOKEN) == [{"way": way, "who": "guarded agent:guarded"}]
+            assert await send("guessed") == [401]
+        mine = f"one key:{first.key.id}"
+        together = who(await send(first.text, second.text, TOKEN, "guessed", first.text))
+        assert together == [mine, f"two key:{second.key.id}", "guarded agent:guarded", 401, mine]
 
 
 async def test_a_database_that_cannot_be_asked_lets_no_key_through(tmp_path: Path) -> None:
