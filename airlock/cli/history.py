@@ -75,12 +75,13 @@ async def _list(frame: Frame, wanted: AuditFilter) -> None:
 def _row(row: AuditEntry) -> tuple[str, ...]:
     took = "" if row.duration_ms is None else f"{row.duration_ms} ms"
     person = " ".join(filter(None, (row.hitl_outcome, row.decided_by)))
+    asked = row.request_id and not row.hitl_outcome
     short = row.args if len(row.args) <= 120 else f"{row.args[:117]}…"
     return (
         local_time(row.created_at),
         row.agent_id,
         row.tool,
-        row.result or "running",
+        row.result or ("waiting" if asked else "running"),
         took,
         person,
         row.rule,

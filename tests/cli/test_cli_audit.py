@@ -44,6 +44,15 @@ async def test_the_list_as_json_has_the_shape_of_the_rest_api(terminal: Terminal
     assert denied["hitl_outcome"] is None
 
 
+async def test_a_call_is_said_to_wait_until_a_person_has_answered(terminal: Terminal) -> None:
+    async with parked(terminal.config) as calls:
+        request = await calls.ask("demo/write_note", {"name": "plan"})
+        assert "\twaiting\t" in (await terminal.quick("audit")).out
+        assert (await terminal.quick("approve", request.code)).code == 0
+        await calls.verdict()
+        assert "\trunning\t" in (await terminal.quick("audit")).out
+
+
 async def test_the_list_is_filtered_by_agent_tool_time_and_number(terminal: Terminal) -> None:
     await lived(terminal)
     everything = (await terminal.quick("audit", "list", "--json")).json
