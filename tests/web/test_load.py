@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -46,11 +47,12 @@ def payload(number: int) -> bytes:
 def test_with_a_full_queue_it_answers_and_ends_with_nothing_lost(tmp_path: Path) -> None:
     with open_gateway(tmp_path, POLICY) as gateway:
 
-        async def fill() -> None:
-            for number in range(PENDING):
-                await gateway.gate.submit(call("demo/write", n=number), attend=False)
+        async def fill(numbers: range) -> None:
+            calls = [call("demo/write", n=number) for number in numbers]
+            await asyncio.gather(*(gateway.gate.submit(one, attend=False) for one in calls))
 
-        gateway.run(fill())
+        for first in range(0, PENDING, 100):
+            gateway.run(fill(range(first, first + 100)))
         with contextlib.ExitStack() as stack:
             streams = [stack.enter_context(begin(gateway, "GET", "/events")) for _ in range(LISTENERS)]
             for stream in streams:
