@@ -106,7 +106,7 @@ class Bounded(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The process ends: a request that is here has its answer, one that comes has a moment."""
         super().shutdown()
-        if self._busy:
+        if self._busy and self._ending is None:
             self._ending = self.loop.call_later(LAST_BODY_SECONDS, self._end_bodies)
 
     def connection_lost(self, exc: Exception | None) -> None:

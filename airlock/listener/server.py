@@ -70,6 +70,11 @@ class Listener(uvicorn.Server):
         # uvicorn raises the signal once more when it is done, which would kill us before the store is closed.
         self._captured_signals.clear()
 
+    async def _wait_tasks_to_complete(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.shutdown()  # once more, for those that were being accepted when the others were told
+        await super()._wait_tasks_to_complete()
+
 
 def announce(url: str) -> None:
     """One line for people."""

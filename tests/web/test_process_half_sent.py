@@ -155,3 +155,19 @@ def test_what_is_whole_before_a_half_one_on_a_connection_is_answered(process: Pr
     assert [status_and_head(one)[0] for one in answers] == [400, 400]
     assert status_and_head(line.rest())[0] == 503
     assert process.running.wait(BOUND) == 0
+
+
+def test_a_burst_just_before_the_end_is_told_or_closed_and_holds_nothing_up(process: Process) -> None:
+    half = [post("/keys", 10) + b"{", post("/mcp", 90, MCP) + b"{", HEALTH[:20], b""]
+    lines = [Line(process, half[number % 4]) for number in range(200)]
+    process.running.send_signal(signal.SIGTERM)
+    heard = set()
+    for line in lines:
+        try:
+            found = line.rest()
+        except ConnectionResetError:  # it was not accepted any more
+            found = b""
+        heard.add(status_and_head(found)[0] if found else 0)
+    assert heard <= {0, 503}
+    assert process.running.wait(BOUND) == 0
+    assert process.running.communicate(timeout=BOUND)[1] == b""
