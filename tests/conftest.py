@@ -20,9 +20,9 @@ settings.load_profile("airlock")
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """Airlock runs on asyncio only: aiosqlite and its pipes do."""
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """What `airlock stdio` and `airlock gateway` run on: aiosqlite and pipes know no other backend."""
+    return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture(autouse=True)

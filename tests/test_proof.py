@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import copy
 import hashlib
 import json
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -78,7 +78,7 @@ async def lived(folder: Path) -> Proved:
 
 @pytest.fixture(scope="module")
 def proved(tmp_path_factory: pytest.TempPathFactory) -> Proved:
-    return asyncio.run(lived(tmp_path_factory.mktemp("proof")))
+    return uvloop.run(lived(tmp_path_factory.mktemp("proof")))
 
 
 def problems(report: Report) -> dict[str, str]:
@@ -381,7 +381,7 @@ def test_whatever_an_agent_sends_its_pack_holds(
                 for one in ids
             ]
 
-    for (pack, key), value in zip(asyncio.run(packs()), values, strict=True):
+    for (pack, key), value in zip(uvloop.run(packs()), values, strict=True):
         report = check(json.loads(json.dumps(pack)), [key.public.hex()])
         assert report.sound, problems(report)
         assert json.loads(pack["action"]["arguments"]) == {"value": value}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,7 +98,7 @@ def test_judged_together_or_alone_the_verdicts_and_the_records_are_the_same(batc
             assert (await swift.store.verify()).sound
 
     with TemporaryDirectory() as name:
-        asyncio.run(compare(Path(name)))
+        uvloop.run(compare(Path(name)))
 
 
 async def test_one_transaction_holds_what_came_together(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ async def test_an_outcome_says_when_the_call_ended_not_when_it_was_recorded(tmp_
 
 
 DIES = """
-import asyncio, os, sys
+import os, sys, uvloop
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
 from support.gates import call, open_gate
@@ -195,7 +195,7 @@ async def main():
             # As a call would be forwarded: only now does anybody outside hear of it.
             os.write(1, "".join(one.call.id + "\\n" for one in verdicts if one is not None).encode())
 
-asyncio.run(main())
+uvloop.run(main())
 """
 
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -146,7 +147,7 @@ COMING = st.lists(PLAIN | ODD, min_size=1, max_size=5) | st.builds(
 def test_however_it_comes_the_answers_are_those_of_asgi(pieces: list[bytes]) -> None:
     found = []
     for app, heads in ((Plain(), None), (Takes(), None), (Takes(), _shared), (Takes(), _shared)):
-        found.append((*asyncio.run(served(app, pieces, heads)), app.seen))
+        found.append((*uvloop.run(served(app, pieces, heads)), app.seen))
     assert found[1:] == found[:1] * 3
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fixtures import npm
-from support.conformance import PACKAGE, SUITES, Outcome, differences, run, totals
+from support.conformance import PACKAGE, SUITES, Outcome, differences, run
 from support.fronts import Modern, gateway, http_server
 from support.sessions import PREFIX
 
@@ -49,18 +49,26 @@ async def test_the_suite_ends_through_airlock_as_it_does_directly(tmp_path: Path
         gateway(config(tmp_path, {"type": "http", "url": url})) as front,
     ):
         await warmed(front)
-        runs = [
-            run(suite, target, tmp_path / f"{name}-{number}")
-            for number, suite in enumerate(SUITES)
-            for name, target in (("direct", url), ("through", front.url + "/mcp"))
-        ]
-        outcomes: list[Outcome] = await asyncio.gather(*runs)
-    for suite, direct, through in zip(SUITES, outcomes[::2], outcomes[1::2], strict=True):
-        found = differences(direct, through)
-        if found.get(STREAMS) == ({"SUCCESS": 1}, {"INFO": 1}):
-            del found[STREAMS]
-        assert found == {}, suite
-        assert "FAILURE" not in totals(direct), suite
+        for number, suite in enumerate(SUITES):
+            for attempt in range(
+                3
+            ):  # it gives some answers 500 ms, which a busy machine does not always keep
+                folder = tmp_path / f"{number}-{attempt}"
+                direct, through = await asyncio.gather(
+                    run(suite, url, folder / "direct"), run(suite, front.url + "/mcp", folder / "through")
+                )
+                found = wrong(direct, through)
+                if not found:
+                    break
+            assert not found, suite
+
+
+def wrong(direct: Outcome, through: Outcome) -> dict[str, Any]:
+    """The checks that came out differently, or failed on both ways."""
+    found: dict[str, Any] = dict(differences(direct, through))
+    if found.get(STREAMS) == ({"SUCCESS": 1}, {"INFO": 1}):
+        del found[STREAMS]
+    return found | {name: ends for name, ends in direct.items() if "FAILURE" in ends}
 
 
 async def warmed(front: Any) -> None:

@@ -210,7 +210,7 @@ async def test_what_comes_of_one_line_leaves_at_once() -> None:
 
 
 ECHO = """
-import asyncio, sys
+import asyncio, sys, uvloop
 from airlock.proxy import pipes
 
 async def main():
@@ -225,7 +225,7 @@ async def main():
     await out.drain()
     out.close()
 
-asyncio.run(main())
+uvloop.run(main())
 """
 
 

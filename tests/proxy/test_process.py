@@ -196,7 +196,7 @@ async def test_a_script_without_an_interpreter_is_named(tmp_path: Path) -> None:
 
 
 PARENT = """
-import asyncio, sys
+import asyncio, sys, uvloop
 from airlock.proxy.process import Command, Process, Watcher
 
 async def main():
@@ -208,7 +208,7 @@ async def main():
     print(process.pid, open(process.stdout).readline().strip(), flush=True)
     await asyncio.Event().wait()
 
-asyncio.run(main())
+uvloop.run(main())
 """
 
 

@@ -410,7 +410,7 @@ async def test_children_of_a_server_that_crashed_are_ended(tmp_path: Path) -> No
 
 
 PARENT = """
-import asyncio, sys
+import asyncio, sys, uvloop
 sys.path.insert(0, {tests!r})
 from support.upstreams import *
 
@@ -419,7 +419,7 @@ async def main():
         print("ready", flush=True)
         await asyncio.Event().wait()
 
-asyncio.run(main())
+uvloop.run(main())
 """
 
 

@@ -3,6 +3,8 @@
 busy_process.py DATABASE work ROUNDS   write on every road, spend, count, checkpoint; then end
 busy_process.py DATABASE forever       write until killed, printing each id after its commit
 busy_process.py DATABASE answer        for each code read from stdin, approve that request
+
+It runs on asyncio's own loop, as commands and hooks do: beside it the tests run on that of a gateway.
 """
 
 from __future__ import annotations

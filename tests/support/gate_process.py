@@ -11,6 +11,8 @@ import contextlib
 import sys
 from pathlib import Path
 
+import uvloop
+
 from airlock.errors import AlreadySettled, NoSuchRequest
 from airlock.model import Proceed, Resolution
 from support.gates import call, open_gate
@@ -37,4 +39,4 @@ async def decide(folder: Path, total: int) -> int:
 
 if __name__ == "__main__":
     work = make_calls if sys.argv[1] == "caller" else decide
-    print(asyncio.run(work(Path(sys.argv[2]), int(sys.argv[3]))))
+    print(uvloop.run(work(Path(sys.argv[2]), int(sys.argv[3]))))

@@ -1,4 +1,5 @@
-"""A real gateway for tests: uvicorn in a thread of its own, over a real SQLite file, and a plain client."""
+"""A real gateway for tests: uvicorn in a thread of its own, on the loop of `airlock gateway`, over a real
+SQLite file, and a plain client."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import uvicorn
+import uvloop
 from starlette.applications import Starlette
 
 from airlock.gate import Gate
@@ -205,7 +207,7 @@ def open_gateway(folder: Path, policy: str, *, token: str | None = SECRET, **bui
 
     def run() -> None:
         try:
-            asyncio.run(serve())
+            uvloop.run(serve())
         except BaseException as error:  # noqa: BLE001 - told to the test
             made["error"] = error
         finally:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from airlock.web.compat.firewall.rego import routes
 from airlock.web.compat.firewall.rego.child import OUTPUTS, REFUSED
@@ -60,7 +60,7 @@ def test_the_functions_that_the_engine_has_not_are_really_not_there() -> None:
         return "it is there"
 
     for name in names:
-        assert asyncio.run(told(name)) == f"line 2: `{name}`: there is no such function here"
+        assert uvloop.run(told(name)) == f"line 2: `{name}`: there is no such function here"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_examples_say_what_one_reads_in_them(
         finally:
             await engine.close()
 
-    found = said(asyncio.run(outputs()), PEOPLE)
+    found = said(uvloop.run(outputs()), PEOPLE)
     assert (found.effect, found.reason) == (effect, reason)
     if effect == "ask" and text is OLD:
         assert (found.quorum, found.reviewers, found.risk) == (2, PEOPLE, "high")

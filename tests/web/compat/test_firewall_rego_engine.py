@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,7 +46,7 @@ LONG = 30.0
 """Seconds that are more than enough, on a machine that stops the engine for a moment too."""
 
 PARENT = """
-import asyncio, os, signal, sys
+import asyncio, os, signal, sys, uvloop
 from airlock.web.compat.firewall.rego.engine import Engine, Text
 async def main():
     engine = Engine(seconds=50)
@@ -53,7 +54,7 @@ async def main():
     print(engine.pid, flush=True)
     %s
     os.kill(os.getpid(), signal.SIGKILL)
-asyncio.run(main())
+uvloop.run(main())
 """
 PARENT_GONE = PARENT % ""
 PARENT_GONE_WHILE_IT_LOOPS = (
@@ -102,7 +103,7 @@ def within(work: Callable[[Engine], Awaitable[T]], **more: Any) -> T:
         async with asyncio.timeout(120), running(**more) as engine:
             return await work(engine)
 
-    return asyncio.run(whole())
+    return uvloop.run(whole())
 
 
 def outputs(text: str, seen: Any = GET) -> dict[str, Any]:
@@ -543,7 +544,7 @@ def test_turns_go_round_whoever_gives_up_and_come_to_everyone_once(asking: list[
             return had
 
     stay = [who for number, (who, gives_up) in enumerate(asking) if not gives_up]
-    had = asyncio.run(work())
+    had = uvloop.run(work())
     assert sorted(had) == sorted(stay)
     for place, who in enumerate(had[1:-1], 1):
         others = set(had[place + 1 :]) - {who}
@@ -563,10 +564,13 @@ def test_a_process_that_is_replaced_gets_every_text_anew(monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="reads /proc")
-def test_the_process_has_nothing_of_ours_and_can_open_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_process_has_nothing_of_ours_and_can_open_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRLOCK_API_SECRET", "the-secret")
 
     async def work(engine: Engine) -> tuple[bytes, str, list[str], str]:
+        os.set_inheritable(open_here.fileno(), True)  # as whoever started the gateway may have left it
         await engine.judge([Text(text=NEW + "allow if true\n")], GET)
         own = Path(f"/proc/{engine.pid}")
         fds = [str(one.readlink()) for one in sorted((own / "fd").iterdir())]
@@ -577,10 +581,11 @@ def test_the_process_has_nothing_of_ours_and_can_open_nothing(monkeypatch: pytes
             str((own / "cwd").readlink()),
         )
 
-    environ, limits, fds, cwd = within(work)
+    with (tmp_path / "secret").open("w") as open_here:
+        environ, limits, fds, cwd = within(work)
     assert environ == b""
     assert cwd == "/"
-    assert [one.partition(":")[0] for one in fds] == ["pipe", "/dev/null", "/dev/null", "pipe"]
+    assert [one.partition(":")[0] for one in fds] == ["socket", "/dev/null", "/dev/null", "socket"]
     found = {line[:26].strip(): line[26:].split()[:2] for line in limits.splitlines()}
     assert found["Max open files"] == ["4", "4"], "all that it may have are open: no file, no socket"
     assert found["Max file size"] == ["0", "0"]
@@ -595,7 +600,7 @@ def test_no_process_is_started_before_the_first_policy_and_none_is_left() -> Non
             assert engine.pid is not None
             return engine.pid
 
-    pid = asyncio.run(whole())
+    pid = uvloop.run(whole())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 

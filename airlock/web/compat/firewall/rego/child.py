@@ -38,6 +38,8 @@ REFUSED = {
 }
 NOTHING_ELSE = "a policy sees nothing but its input"
 KEYWORDS = frozenset({"if", "contains", "in", "every"})
+ANSWERS = 3
+MOST_OPEN = 1 << 20
 GROWTH = 256 << 20
 MOST_ANSWER = 256 << 10
 LAST_RESORT_S = 3.0
@@ -57,27 +59,29 @@ class Wrong(Exception):
 
 def main() -> None:
     """Serve until stdin ends."""
-    answers = os.dup(1)
+    os.dup2(1, ANSWERS)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)  # whatever the engine prints is no answer
     os.close(nowhere)
     shelf = Shelf()
-    give_up(answers)
-    write(answers, {"ready": True})
+    give_up()
+    write(ANSWERS, {"ready": True})
     while (question := read(0)) is not None:
         signal.setitimer(signal.ITIMER_REAL, LAST_RESORT_S)  # should the other end be gone: it ends by itself
         if question["do"] == "read":
-            write(answers, shelf.described(question["text"]))
+            write(ANSWERS, shelf.described(question["text"]))
         else:
             for policy in question["policies"]:
-                write(answers, shelf.judged(policy, question["input"]))
+                write(ANSWERS, shelf.judged(policy, question["input"]))
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def give_up(answers: int) -> None:
-    """No more files, sockets or cores; memory up to a limit."""
+def give_up() -> None:
+    """No more files, sockets or cores, nor any that were open; memory up to a limit."""
     most = mapped() + GROWTH
-    resource.setrlimit(resource.RLIMIT_NOFILE, (answers + 1, answers + 1))
+    # uvloop hands on all that whoever started the gateway had left open, and copies of its own.
+    os.closerange(ANSWERS + 1, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], MOST_OPEN))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (ANSWERS + 1, ANSWERS + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(ValueError, OSError):  # macOS knows this limit and does not hold it
