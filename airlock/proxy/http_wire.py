@@ -24,6 +24,9 @@ HIGH_WATER: Final = 256 * 1024
 READ_AT_ONCE: Final = 32 * 1024
 """Bytes that are read at once. asyncio's own 256 KiB are mapped anew, and unmapped, for each read."""
 
+TINY: Final = 512
+"""Bytes of a piece that is put to the one before it while nobody has come for that."""
+
 
 def read_less(transport: asyncio.BaseTransport) -> None:
     """Let a transport of asyncio's read so much at once; others have their own way."""
@@ -44,7 +47,7 @@ class Answer:
         self.headers: dict[str, str] = {}
         """By their names in lower case; one that stands twice is joined with a comma."""
         self._wire = wire
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[bytes | bytearray] = deque()
         self._size = 0
         self._ended = False
         self._failure: Broken | None = None
@@ -53,8 +56,13 @@ class Answer:
     # What the connection tells.
 
     def came(self, data: bytes) -> None:
-        """A piece of the body."""
-        self._pieces.append(data)
+        """A piece of the body. Tiny ones become one: each by itself would cost many times what it holds."""
+        if self._pieces and len(data) < TINY and len(self._pieces[-1]) < READ_AT_ONCE:
+            if not isinstance(self._pieces[-1], bytearray):
+                self._pieces[-1] = bytearray(self._pieces[-1])
+            self._pieces[-1] += data
+        else:
+            self._pieces.append(data)
         self._size += len(data)
         if self._size > HIGH_WATER:
             self._wire.hold(True)
@@ -75,7 +83,7 @@ class Answer:
         """The body, piece by piece; Broken when it breaks off."""
         while True:
             while self._pieces:
-                data = self._pieces.popleft()
+                data = bytes(self._pieces.popleft())
                 self._size -= len(data)
                 yield data
             if self._ended:

@@ -38,8 +38,7 @@ REFUSED = {
 }
 NOTHING_ELSE = "a policy sees nothing but its input"
 KEYWORDS = frozenset({"if", "contains", "in", "every"})
-ANSWERS = 3
-MOST_OPEN = 1 << 20
+ANSWERS, MOST_OPEN = 3, 1 << 20
 GROWTH = 256 << 20
 MOST_ANSWER = 256 << 10
 LAST_RESORT_S = 3.0
@@ -62,7 +61,6 @@ def main() -> None:
     os.dup2(1, ANSWERS)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)  # whatever the engine prints is no answer
-    os.close(nowhere)
     shelf = Shelf()
     give_up()
     write(ANSWERS, {"ready": True})
@@ -80,7 +78,7 @@ def give_up() -> None:
     """No more files, sockets or cores, nor any that were open; memory up to a limit."""
     most = mapped() + GROWTH
     # uvloop hands on all that whoever started the gateway had left open, and copies of its own.
-    os.closerange(ANSWERS + 1, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], MOST_OPEN))
+    os.closerange(ANSWERS + 1, MOST_OPEN)
     resource.setrlimit(resource.RLIMIT_NOFILE, (ANSWERS + 1, ANSWERS + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
