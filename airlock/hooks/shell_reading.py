@@ -17,6 +17,7 @@ _GAP = re.compile(r"(?:(?:\\\n)*[ \t\n](?:[ \t\n]|\\\n)*)?")
 GAP_IN_LINE = re.compile(r"(?:(?:\\\n)*[ \t](?:[ \t]|\\\n)*)?")
 # A gap of line continuations alone joins what stands on both sides: that is no gap.
 _DESCRIPTOR = re.compile(r"(?:^|[ \t\n])[0-9]+$|\}$")
+_NAMED_DESCRIPTOR = re.compile(r"(?:^|[ \t\n])\{\w+\}$")
 _NAME_HOLE = re.compile(r"\$(?:(\w+|[?$#!@*-])|\{(\w+)\})", re.ASCII)
 _SAYING = re.compile(
     r"\$\([ ]*cat[ ]+<<[ ]*(['\"])([\w.-]+)\1\n(.*?)^\2\n?[ \n]*\)", re.DOTALL | re.MULTILINE
@@ -67,6 +68,8 @@ class Reading(ABC):
     def separate(self, runs: Sequence[Sequence[Node]]) -> None:
         """Two words that touch are one word for the shell; a redirection may touch the word before it."""
         for (*_, one), (two, *_) in pairwise(runs):
+            if two.type.endswith("_redirect") and _NAMED_DESCRIPTOR.search(self.text(one)):
+                self.parts.doubt("`{name}` before a redirection, which zsh takes for a descriptor")
             if one.end_byte != two.start_byte:
                 continue
             sign = self.source[two.start_byte : two.start_byte + 1]

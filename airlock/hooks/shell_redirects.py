@@ -58,7 +58,7 @@ class Redirections(Reading):
 
     def open(self, operator: str, word: Word, text: str, cwds: Cwds) -> None:
         """The file that a redirection opens, unless it only copies a descriptor."""
-        if operator in {">&", "<&"} and re.fullmatch(r"[0-9]+-?|-", word.raw):
+        if operator in {">&", "<&"} and re.fullmatch(r"[0-9]+|-", word.raw):
             return
         if operator == ">&" and not re.fullmatch(r"[A-Za-z_./][\w./-]*", word.raw, re.ASCII):
             self.parts.doubt("a copy of a descriptor that is not understood")

@@ -117,6 +117,10 @@ class _Reader:
             self.plain = self.plain and plain
             self.quoted = self.quoted and quoted
 
+    def begins(self) -> bool:
+        """True while there is nothing of the word but empty quotes: zsh expands `''~` and `""=ls`."""
+        return not any(self.out) and self.kind is WordKind.LITERAL
+
     def find(self, sign: str) -> int:
         at = self.source.find(sign, self.place, self.end)
         if at < 0:
@@ -227,7 +231,7 @@ class _Reader:
         following = self.source[self.place + 1 : self.end][:1]
         if not before and following in {"", "/"} and self.home and _PLAIN_VALUE.fullmatch(self.home):
             self.out.append(self.home)
-        elif not before or before in "=:":
+        elif not before or before in "=:" or self.begins():
             self.raise_to(WordKind.OPAQUE)
         else:
             self.out.append("~")
@@ -241,7 +245,9 @@ class _Reader:
         if sign in "*?" or (sign == "[" and "]" in self.source[self.place + 2 : self.end]):
             self.raise_to(WordKind.GLOB)
         elif (sign == "{" and _BRACES.match(self.source, self.place, self.end)) or (
-            sign == "=" and first and self.source[self.place : self.end] not in {"=", "==", "=~"}
+            sign == "="
+            and self.begins()
+            and not (first and self.source[self.place : self.end] in {"=", "==", "=~"})
         ):
             self.raise_to(WordKind.OPAQUE)  # braces make several words; `=name` is a path in zsh
         self.out.append(sign)

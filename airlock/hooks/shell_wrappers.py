@@ -82,7 +82,7 @@ WRAPPERS = {
 
 
 def after_options(words: Words, options: Options) -> int | None:
-    """The place of the first word that is no option of `words[0]`; None when an option is not known."""
+    """The place of the first word that is no option; None when an option is unknown or lacks its value."""
     place = 1
     while place < len(words) and words[place].literal:
         text = words[place].text
@@ -94,7 +94,7 @@ def after_options(words: Words, options: Options) -> int | None:
         if step is None:
             return None
         place += step
-    return place
+    return place if place <= len(words) else None
 
 
 def _long_step(text: str, options: Options) -> int | None:

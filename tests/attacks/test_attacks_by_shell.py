@@ -239,6 +239,13 @@ integer x='path[$(rm x)]'
 float x
 print -f '%d' 'path[$(rm x)]'
 zstyle -e a b 'rm x'
+cat ''~/x
+cat ""~
+git ""=ls
+ls 2>&2-
+ls >&1-
+rm {v} >&1
+rm {v}	> f
 export 'path[$(rm x)]'=1
 COLUMNS='path[$(rm x)]' ls
 chdir /etc; echo a > passwd
@@ -257,6 +264,9 @@ echo ${(e)x}
 cat =(rm x)
 env --sp='rm x'
 env -vS 'rm x'
+env -u
+env -iC
+sudo -u
 env -iS 'rm x'
 nice -z rm x
 timeout --foo 3 rm x
@@ -545,6 +555,8 @@ WORKS = [
     ("zsh", "exit 'path[$(touch proof)]'", "zsh"),
     ("zsh", "printf '%d' 'path[$(touch proof)]'", "zsh"),
     ("zsh", "test -t 'path[$(touch proof)]'", "zsh"),
+    ("zsh", "cd sub; touch ''~/proof", "zsh"),
+    ("zsh", "echo a >&1-; mv 1- proof", "zsh"),
     ("zsh", "chdir sub; echo a > proof", "zsh"),
     ("zsh", "i='path[$(touch proof)]'; printf '%d' i", "zsh"),
 ]
