@@ -85,12 +85,16 @@ class Board:
 
 
 def with_rows(board: Board, rows: Iterable[ApprovalRequest], now: int) -> Board:
-    """The board after the queue changed: the selection stays where it is, or rests after it had to move."""
+    """The board after the queue changed: what a key would decide stays the same, or rests after it moved."""
     fresh = tuple(rows)
     ids = {row.id for row in fresh}
     marked = board.marked & ids
-    if board.selected in ids:
-        return replace(board, rows=fresh, marked=marked)
+    if board.selected in ids and marked == board.marked:
+        return replace(board, rows=fresh)
+    if board.selected in ids:  # without its mark a key would decide what lies under the cursor instead
+        mode = board.mode if board.mode is Mode.HELP else Mode.LIST
+        fewer = replace(board, rows=fresh, marked=marked, mode=mode, typed="", rests_until=now + REST_MS)
+        return fewer.says("a marked request went away: look again", Tone.WARN)
     place = min(board.place, len(fresh) - 1)
     selected = fresh[place].id if fresh else ""
     mode = board.mode if board.mode is Mode.HELP else Mode.LIST
@@ -164,7 +168,7 @@ def _decide(board: Board, key: str, now: int) -> tuple[Board, Act | None]:
     targets = board.targets
     if not targets:
         return board.says("nothing waits"), None
-    if now < board.rests_until and not board.marked:
+    if now < board.rests_until:
         return board.says("the queue has just moved: look again, then press once more", Tone.WARN), None
     if key == "a":
         return board, Act(wish=Wish.APPROVE, ids=tuple(row.id for row in targets))

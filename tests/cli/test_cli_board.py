@@ -108,6 +108,18 @@ def test_marked_requests_are_decided_together() -> None:
     assert act == Act(wish=Wish.APPROVE, ids=("id-0", "id-2"))
 
 
+@pytest.mark.parametrize("pressed", [[], ["A"], ["d", "n"]])
+def test_a_marked_request_that_goes_away_hands_its_key_to_no_other(pressed: list[str]) -> None:
+    """Marking moves the cursor on: whoever withdraws the marked one must not get the next one approved."""
+    start = keys(board(), " ", *pressed)[0]
+    gone = with_rows(start, [row(1), row(2)], LATER)
+    assert (gone.mode, gone.marked) == (Mode.LIST, frozenset())
+    for key in ("a", "A", "y", "d", "enter"):
+        after, act = press(gone, key, LATER + REST_MS - 1)
+        assert (act, after.mode) == (None, Mode.LIST)
+    assert press(gone, "a", LATER + REST_MS)[1] == Act(wish=Wish.APPROVE, ids=("id-1",))
+
+
 def test_undo_takes_the_last_approval_and_passes_over_denials() -> None:
     start = replace(board(), answered=(row(7, status=Status.DENIED), row(8, status=Status.APPROVED)))
     assert keys(start, "u")[1] == Act(wish=Wish.UNDO, ids=("id-8",))
