@@ -69,13 +69,16 @@ class Stage:
         back = [str(self.port)] if over_http else programs.echo()
         self._add(FLOOR, httpprograms.floor(port, back), port)
 
-    def airlock(self, name: str, *, over_http: bool, rules: int = RULES, era: str = LEGACY) -> HttpCaller:
-        """A gateway of ours."""
+    def airlock(
+        self, name: str, *, over_http: bool, rules: int = RULES, era: str = LEGACY, keyed: bool = False
+    ) -> HttpCaller:
+        """A gateway of ours, and a client with the agent's token, or with an API key."""
         port = httpprograms.free_port()
         self._count += 1
         url = self.url if over_http else ""
-        config = httpprograms.write_config(self._folder, f"http{self._count}", rules, url)
-        self._add(name, httpprograms.airlock(port, config), port, era=era, token=httpprograms.TOKEN)
+        config = httpprograms.write_config(self._folder, f"http{self._count}", rules, url, token=not keyed)
+        token = httpprograms.key(config, self._env) if keyed else httpprograms.TOKEN
+        self._add(name, httpprograms.airlock(port, config), port, era=era, token=token)
         return self.ways[name]
 
     def peer(self, name: str, peer: HttpPeer, cache: Path, *, over_http: bool) -> None:
@@ -183,6 +186,7 @@ def by_state(load: Load, turns: int, *, sessions: int = SESSIONS, parked: int = 
         on.airlock("1 rule", over_http=True, rules=1)
         on.airlock("50 rules", over_http=True)
         on.airlock("500 rules", over_http=True, rules=500)
+        on.airlock("50 rules, an API key", over_http=True, keyed=True)
         on.airlock(f"50 rules, {parked} parked", over_http=True).park(parked)
         on.airlock(f"50 rules, {sessions} sessions", over_http=True).more_sessions(sessions)
         return measure(on, load, turns)

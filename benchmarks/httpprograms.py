@@ -6,7 +6,9 @@ import contextlib
 import json
 import random
 import socket
+import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -166,12 +168,25 @@ def airlock(port: int, config: Path) -> list[str]:
     return [sys.executable, "-m", "airlock", "--config", str(config), "gateway", "--port", str(port)]
 
 
-def write_config(folder: Path, name: str, rules: int, url: str = "") -> Path:
-    """An Airlock config as for stdio, with a credential for the agent; before a URL if there is one."""
+def key(config: Path, env: Mapping[str, str]) -> str:
+    """A new API key of this gateway, made by the command."""
+    words = ["keys", "create", "--name", "bench", "--scope", "mcp", "--agent", "bench", "--json"]
+    made = subprocess.run(
+        [sys.executable, "-m", "airlock", "--config", str(config), *words],
+        env=env,
+        capture_output=True,
+        check=True,
+    )
+    return str(json.loads(made.stdout)["key"])
+
+
+def write_config(folder: Path, name: str, rules: int, url: str = "", *, token: bool = True) -> Path:
+    """An Airlock config as for stdio, before a URL if there is one; with a token the agent takes no key."""
     path = programs.write_config(folder, name, rules)
     config = json.loads(path.read_text())
     config["server"] = {"api_secret": SECRET}
-    config["agents"]["bench"]["token"] = TOKEN
+    if token:
+        config["agents"]["bench"]["token"] = TOKEN
     if url:
         config["providers"]["up"] = {"type": "http", "url": url}
     path.write_text(json.dumps(config))

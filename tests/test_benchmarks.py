@@ -62,6 +62,7 @@ def test_rules_parked_calls_sessions_and_sizes_are_measured_over_http() -> None:
         "1 rule",
         "50 rules",
         "500 rules",
+        "50 rules, an API key",
         "50 rules, 2 parked",
         "50 rules, 3 sessions",
     ]
