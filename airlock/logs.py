@@ -13,9 +13,14 @@ from airlock.errors import UsageError, why
 
 _UPSTREAM = "airlock.upstream."
 
+LONGEST = 128 * 1024
+"""Characters of one message, or of one traceback; what servers write on one line is shorter."""
+
 
 def _shown(text: str) -> str:
-    """What agents and servers wrote shows whole, and begins no line of its own."""
+    """What agents and servers wrote shows every character, begins no line of its own, and has an end."""
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]} ({len(text) - LONGEST:,} characters more)"
     if text.isascii() and text.isprintable():
         return text
     from airlock.visible import visible

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from airlock.logs import Seldom
+from airlock.logs import LONGEST, Lines, Seldom
 
 
 class Clock:
@@ -39,3 +39,13 @@ def test_of_each_place_a_few_lines_pass_in_a_while_and_the_next_one_counts_the_r
     assert many(1) == ["a flood of 100% (8 more before)"]
     clock.now = 300.0
     assert many(1) == ["a flood of 100%"]
+
+
+@pytest.mark.parametrize("letter", ["x", "\u202e", "\n"])
+def test_a_message_and_a_traceback_have_an_end_however_long_their_text(letter: str) -> None:
+    text = letter * 3_000_000
+    raised = (ValueError, ValueError(text), None)
+    record = logging.LogRecord("a", logging.ERROR, "here", 1, "failed: %s", (text,), raised)
+    shown = Lines("%(levelname)s: %(message)s").format(record)
+    assert len(shown) < 20 * LONGEST
+    assert shown.count(" characters more)") == 2
