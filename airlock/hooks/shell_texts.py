@@ -38,14 +38,14 @@ class Text(NamedTuple):
 
 
 def texts_of(source: str) -> list[Text]:
-    """The long texts of a line, as far as that can be told without a grammar."""
+    """The long texts of a line in their order, apart, as far as that can be told without a grammar."""
     found: list[Text] = []
     place, skip = 0, (len(source), len(source))
     for _ in range(_MOST):
         match = _TEXT.search(source, place)
         if match is None:
             break
-        if match.start() >= skip[0]:  # inside the body that was found on the line before
+        if match.end() > skip[0]:  # inside the body that was found on the line before, or over its start
             place, skip = max(skip[1], place), (len(source), len(source))
             continue
         place = match.end()
@@ -55,7 +55,7 @@ def texts_of(source: str) -> list[Text]:
         elif body := _body(source, match):
             skip = body.start, body.end
             found.append(body)
-    return found
+    return sorted(found, key=lambda text: text.start)
 
 
 def _body(source: str, match: re.Match[str]) -> Text | None:

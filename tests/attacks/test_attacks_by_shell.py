@@ -374,6 +374,9 @@ LONG = "a long text that is only carried, and that says nothing to a shell; "
         f"git commit -m \"$(cat <<'E'\n{LONG}\nE\n)\"; rm x",
         f"bash -c '{LONG}; rm x'",
         f"eval '{LONG}' 'rm x'",
+        f"<<'E''\n{LONG}\nE\n'; rm x",
+        f"cat <<'E' '{LONG}' $(rm x)\n{LONG}\nE",
+        f"cat <<'E' \"{LONG}\nrm x\n{LONG}\nE\n\"",
     ],
 )
 def test_a_command_beside_or_inside_a_long_text_is_seen(line: str) -> None:
@@ -391,6 +394,7 @@ def test_a_command_beside_or_inside_a_long_text_is_seen(line: str) -> None:
             {"bash/git", "bash/cat"},
         ),
         (f"cat > f.py <<'EOF'\n{LONG * 90}\nprint(\"it's\") | (a && b) `c`\nEOF", {"bash/cat", "file/write"}),
+        (f"curl -d @- <<'E' '{LONG}'\n{LONG * 9}\nE", {"bash/curl"}),
         (f"cat > f.md <<EOF\n{LONG * 90}\nEOF", {"bash/cat", "file/write"}),
         (f"cat <<'A'\n{LONG * 9}\nA\nls\ncat <<'B'\n{LONG * 9}\nB", {"bash/cat", "bash/ls"}),
         (f"bash -lc 'ls; echo \"{LONG * 90}\"'", {"bash/ls", "bash/echo"}),
