@@ -217,7 +217,7 @@ async def test_a_key_that_the_command_revoked_is_refused_at_the_next_call(tmp_pa
         ]
         environment = {**os.environ, "AIRLOCK_STATE_DIR": str(tmp_path / "state")}
         process = await asyncio.create_subprocess_exec(*command, env=environment)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
         assert (await line.send(call(1), headers))[0] == 401
         await client.close()

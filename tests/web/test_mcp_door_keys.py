@@ -81,7 +81,7 @@ class Desk:
         async def send(*bearers: str, path: str = "/mcp", raw: str = "") -> list[Json | int]:
             before = len(line.out)
             connection.data_received(b"".join(whole(one, path) for one in bearers) + raw.encode())
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while connection._busy:
                     await asyncio.sleep(0)
             return answers(line.out[before:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -122,16 +123,23 @@ def test_a_request_that_is_half_sent_at_the_end_is_told_so(process: Process) -> 
     assert process.running.wait(BOUND) == 0
 
 
-def test_a_body_that_comes_in_time_is_answered(process: Process) -> None:
-    whole = hook("ls")
-    lines = [Line(process, post("/hook", len(whole)), whole[:-5]), Line(process, post("/keys", 4), b"{}")]
-    ended(process)
-    lines[0].socket.sendall(whole[-5:])
-    lines[1].socket.sendall(b"  ")
-    status, _, body = status_and_head(lines[0].rest())
-    assert (status, b"permissionDecision" in body) == (200, True)
-    assert status_and_head(lines[1].rest())[0] == 400
-    assert process.running.wait(BOUND) == 0
+def test_a_body_that_comes_in_time_is_answered(tmp_path: Path) -> None:
+    for number in range(5):  # on a busy machine it may come too late, and then it is told so
+        (tmp_path / str(number)).mkdir()
+        process = Process(tmp_path / str(number))
+        whole = hook("ls")
+        lines = [Line(process, post("/hook", len(whole)), whole[:-5]), Line(process, post("/keys", 4), b"{}")]
+        ended(process)
+        for line, more in zip(lines, (whole[-5:], b"  "), strict=True):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                line.socket.sendall(more)
+        hooked, asked = (status_and_head(line.rest()) for line in lines)
+        assert process.running.wait(BOUND) == 0
+        process.running.communicate(timeout=BOUND)
+        if b'"allow"' in hooked[2] and asked[0] == 400:
+            return
+        assert (hooked[0], asked[0]) in {(200, 503), (200, 400)}
+    raise AssertionError("it never came in time")
 
 
 @pytest.mark.parametrize("sent", [b"", HEALTH[:20], HEALTH[:-2], b"\r\n"])
