@@ -55,7 +55,16 @@ def texts_of(source: str) -> list[Text]:
         elif body := _body(source, match):
             skip = body.start, body.end
             found.append(body)
-    return sorted(found, key=lambda text: text.start)
+    return _apart(found)
+
+
+def _apart(texts: list[Text]) -> list[Text]:
+    """In order, without those that begin inside another one: what is not blanked is parsed."""
+    kept: list[Text] = []
+    for text in sorted(texts, key=lambda text: text.start):
+        if not kept or text.start >= kept[-1].end:
+            kept.append(text)
+    return kept
 
 
 def _body(source: str, match: re.Match[str]) -> Text | None:

@@ -375,6 +375,7 @@ LONG = "a long text that is only carried, and that says nothing to a shell; "
         f"bash -c '{LONG}; rm x'",
         f"eval '{LONG}' 'rm x'",
         f"<<'E''\n{LONG}\nE\n'; rm x",
+        f"cat <<'E' <<'E'\n{LONG}\nE\nrm x",
         f"cat <<'E' '{LONG}' $(rm x)\n{LONG}\nE",
         f"cat <<'E' \"{LONG}\nrm x\n{LONG}\nE\n\"",
     ],

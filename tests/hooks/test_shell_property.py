@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+from itertools import pairwise
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from airlock.hooks.shell import split, split_words
 from airlock.hooks.shell_names import EXE
+from airlock.hooks.shell_texts import blanked, texts_of
 
 SHELLISH = st.text(st.sampled_from("gitlsrm $\"'\\`(){}[]<>|&;#=~*?!\n\t,.:/-0123é\u200b\x00\r"), max_size=40)
 QUOTELESS = st.text(st.sampled_from("gitlsrm $(){}[]>|&;#=~*?!\n\t,.:/-0123"), max_size=40)
@@ -60,3 +62,19 @@ def test_only_a_plain_name_ever_becomes_a_bash_name(name: str) -> None:
 def test_a_denied_program_between_two_lines_is_always_seen(before: str, after: str) -> None:
     tools = {part.tool for part in split(f"{before}\nrm secret\n{after}", "/w")}
     assert tools & {"bash/rm", "bash/_complex"}
+
+
+LONG = "a text of more than sixty-four letters, which is only carried; rm x; "
+PIECES = st.sampled_from(
+    ["<<'E' ", "<<E ", "<<'E''", "\nE\n", "'", '"', "\n", LONG, "\\", "$(", ")", "`", "cat ", " | ls ", "# "]
+)
+
+
+@given(pieces=st.lists(PIECES, min_size=3, max_size=14))
+@settings(max_examples=1000, deadline=None)
+def test_long_texts_lie_in_order_and_apart_and_blanking_moves_nothing(pieces: list[str]) -> None:
+    line = "".join(pieces)
+    texts = texts_of(line)
+    assert all(one.end <= two.start for one, two in pairwise(texts))
+    assert len(blanked(line, texts)) == len(line)
+    assert split(line, "/w")
