@@ -131,7 +131,7 @@ def test_numbers_that_cannot_be_kept_are_refused(number: str) -> None:
         ("a: 1\n--- \nb: 2", "f.yaml:2: a second document: one is read"),
         ("a: &x [*x]", "f.yaml:1: alias `*x` stands inside itself or before its anchor"),
         ("a: *x", "f.yaml:1: alias `*x` stands inside itself or before its anchor"),
-        (b"a: 1\nb: \xff", "f.yaml:2: not valid UTF-8"),
+        (b"a: 1\nb: \xff", "f.yaml:2: not valid UTF-8: save the file in that encoding"),
     ],
 )
 def test_ambiguous_yaml_is_refused_with_its_line(text: str | bytes, expected: str) -> None:

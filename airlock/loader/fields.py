@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from airlock.config import Secret
 from airlock.durations import milliseconds
 from airlock.loader.reader import Node
-from airlock.loader.reading import Found, Reading, meant, shown
+from airlock.loader.reading import Found, Reading, meant, no_text, shown
 from airlock.loader.sections import GONE, SECTIONS
 from airlock.loader.shapes import Key
 from airlock.loader.substitution import refers
@@ -118,7 +118,7 @@ class Section:
         if found is None:
             return default
         if not isinstance(found.node.value, str):
-            self.reading.error(found.line, found.path, f"must be text, not {shown(found.node)}", "quote it")
+            self.reading.error(found.line, found.path, *no_text(found.node))
             return default
         value = self.scalar(found.node, found.path)
         return default if value is None else value
@@ -288,7 +288,7 @@ class Section:
             value = item.node.value
             wrong = not isinstance(value, (str, int, float) if numbers else str)
             if wrong or isinstance(value, bool) or value == "":
-                self.reading.error(item.line, item.path, f"must be text, not {shown(item.node)}", "quote it")
+                self.reading.error(item.line, item.path, *no_text(item.node))
                 continue
             text = self.scalar(item.node, item.path)
             if text is not None:

@@ -132,7 +132,7 @@ def _text(data: bytes | str, file: str) -> str:
         return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise _refusal(file, line, "not valid UTF-8") from None
+        raise _refusal(file, line, "not valid UTF-8: save the file in that encoding") from None
 
 
 def _exact(text: str, value: float) -> bool:

@@ -99,3 +99,9 @@ def shown(node: Node) -> str:
     if node.raw == "":
         return "nothing"
     return f"`{node.raw[:40]}{'…' if len(node.raw) > 40 else ''}`"
+
+
+def no_text(node: Node) -> tuple[str, str]:
+    """What to say of a value that is no text, and its cure where quotes are one."""
+    plain = node.keys is None and not node.is_list and node.raw != ""
+    return f"must be text, not {shown(node)}", "quote it" if plain else ""
