@@ -113,7 +113,9 @@ def _problem(frame: JsonObject) -> str:
     params = frame.get("params")
     if params is not None and type(params) is not dict:
         return "`params` must be an object"
-    return misspelt(params, PARAMS) if params and "id" in frame else ""
+    if not params or PARAMS.issuperset(params) or "id" not in frame:  # the usual ones
+        return ""
+    return misspelt(params, PARAMS)
 
 
 def misspelt(members: JsonObject, known: frozenset[str]) -> str:
