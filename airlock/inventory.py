@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from airlock import __version__
 from airlock.config import Config
 from airlock.model import JsonObject
-from airlock.proxy.factory import make_upstream
 from airlock.proxy.link import Facing
 from airlock.proxy.names import Claim, NameTable, name_all
 from airlock.proxy.offers import PROMPTS, RESOURCES, TOOLS
 from airlock.proxy.router import Router
+from airlock.proxy.upstream.factory import make_upstream
 from airlock.values import dataclass
 
 LIST_SECONDS = 30.0

@@ -25,7 +25,7 @@ def provider_of(config: Config, name: str) -> ProviderConfig:
 
 async def login(provider: ProviderConfig, show: Callable[[str], None], *, seconds: float) -> str:
     """Log in, in a limited time, and return the scopes that were given; `show` gets the address to open."""
-    from airlock.proxy.oauth_login import login as log_in
+    from airlock.proxy.login.login import login as log_in
 
     try:
         async with asyncio.timeout(seconds):
@@ -36,6 +36,6 @@ async def login(provider: ProviderConfig, show: Callable[[str], None], *, second
 
 async def logout(provider: ProviderConfig) -> bool:
     """Forget the login; False when there was none."""
-    from airlock.proxy.oauth_login import logout as log_out
+    from airlock.proxy.login.login import logout as log_out
 
     return await log_out(provider)

@@ -48,12 +48,12 @@ LATER = (
     "airlock.demo.server",
     "airlock.durations",
     "airlock.loader.hours",
-    "airlock.proxy.errand",
-    "airlock.proxy.factory",
-    "airlock.proxy.subscriptions",
-    "airlock.proxy.tasks",
-    "airlock.proxy.upstream_builtin",
-    "airlock.proxy.upstream_stdio",
+    "airlock.proxy.session.errand",
+    "airlock.proxy.upstream.factory",
+    "airlock.proxy.session.subscriptions",
+    "airlock.proxy.session.tasks",
+    "airlock.proxy.upstream.builtin",
+    "airlock.proxy.upstream.stdio",
     "airlock.loader.reader",
     "airlock.matching.regexes",
     "airlock.loader.substitution",
@@ -63,25 +63,25 @@ LATER = (
 """What an `airlock stdio` may still need after its first answer; a test holds it against the sources."""
 
 LATER_FOR_URLS = (
-    "airlock.proxy.upstream_http",
-    "airlock.proxy.upstream_sse",
-    "airlock.proxy.http_frames",
+    "airlock.proxy.upstream.http",
+    "airlock.proxy.upstream.sse",
+    "airlock.proxy.upstream.http_frames",
 )
 LATER_FOR_WEBHOOKS = ("airlock.notify.webhook", "airlock.outgoing", "airlock.posting")
-LATER_FOR_LOGINS = ("airlock.proxy.oauth", "airlock.proxy.oauth_guard", "airlock.proxy.tokens")
+LATER_FOR_LOGINS = ("airlock.proxy.login.oauth", "airlock.proxy.login.guard", "airlock.proxy.login.tokens")
 LATER_FOR_HOOKS = (
     "airlock.hooks.calls",
     "airlock.hooks.dialects",
     "airlock.hooks.shell",
     "airlock.hooks.tools",
-    "airlock.proxy.permission",
+    "airlock.proxy.session.permission",
 )
 
 
 async def serve_stdio(explicit: Path | None, agent: str) -> int:
     """Serve MCP on stdin and stdout for one agent; AirlockError when that cannot begin."""
-    from airlock.proxy.stdio import check_agent
-    from airlock.proxy.stdio import serve_stdio as serve
+    from airlock.proxy.front.stdio import check_agent
+    from airlock.proxy.front.stdio import serve_stdio as serve
 
     located = runtime.find_config(explicit, starts_programs=True)
     config = runtime.load_located(located)
@@ -159,8 +159,8 @@ async def _listen(
     tell: Callable[[str], None] | None,
 ) -> int:
     from airlock.listener.server import Listener
-    from airlock.proxy.factory import make_upstream
-    from airlock.proxy.front import McpApp
+    from airlock.proxy.front.http import McpApp
+    from airlock.proxy.upstream.factory import make_upstream
     from airlock.web.app import build_app
 
     mcp = McpApp(opened.gate, make=make_upstream, state=state.state_dir())
@@ -213,7 +213,7 @@ def is_everywhere(host: str) -> bool:
 
 async def serve_refusal(error: AirlockError) -> int:
     """Answer an MCP client's requests with what is wrong, until it goes away."""
-    from airlock.proxy.stdio import serve_config_error
+    from airlock.proxy.front.stdio import serve_config_error
 
     return await serve_config_error(error)
 

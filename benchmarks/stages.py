@@ -22,12 +22,12 @@ from airlock.audit import text_of
 from airlock.gate import Gate
 from airlock.loader import file as loader
 from airlock.policy import Policy
-from airlock.proxy.calls import Calls
+from airlock.proxy.front.stdio import seat_of
 from airlock.proxy.router import Router
-from airlock.proxy.session import Session
-from airlock.proxy.stdio import seat_of
-from airlock.proxy.supervise import Supervised
-from airlock.proxy.upstream_stdio import StdioTransport
+from airlock.proxy.session.calls import Calls
+from airlock.proxy.session.session import Session
+from airlock.proxy.upstream.stdio import StdioTransport
+from airlock.proxy.upstream.supervise import Supervised
 from airlock.proxy.wire import decode, encode_line
 from airlock.queue.drafts import Scribe
 from airlock.runtime import opened

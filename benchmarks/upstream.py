@@ -19,10 +19,10 @@ from collections.abc import Callable
 from typing import Any
 
 from airlock.config import ProviderConfig
-from airlock.proxy.factory import make_upstream
 from airlock.proxy.link import Facing
 from airlock.proxy.pipes import LineReader, LineWriter
-from airlock.proxy.process import Command, Process
+from airlock.proxy.upstream.factory import make_upstream
+from airlock.proxy.upstream.process import Command, Process
 from airlock.proxy.wire import decode, encode_line
 
 ECHO = """

@@ -198,9 +198,9 @@ CONNECTS = {
     "outgoing.py": "speaks over the socket that `reach.py` connected",
     "hookwire.py": "to the gateway that the hook was set up for",
     "cli/overhttp.py": "to the gateway that a person set up",
-    "proxy/http_client.py": "to the servers that the config names",
-    "proxy/upstream_sse.py": "to the servers that the config names",
-    "proxy/oauth_guard.py": "where such a server leads a login, never further inside than itself",
+    "proxy/upstream/http_client.py": "to the servers that the config names",
+    "proxy/upstream/sse.py": "to the servers that the config names",
+    "proxy/login/guard.py": "where such a server leads a login, never further inside than itself",
     "web/compat/firewall/nlp/endpoint.py": "to the servers of models that the config names",
 }
 """Who opens a connection, and who chose where it goes (docs/threats.md)."""

@@ -16,8 +16,8 @@ from airlock.listener.corked import Corked
 from airlock.listener.refused import Refused
 from airlock.listener.requests import Requests
 from airlock.ports_http import App, Receive, Scope, Send
-from airlock.proxy.front_io import entity_headers
-from airlock.proxy.http_wire import read_less
+from airlock.proxy.front.asgi import entity_headers
+from airlock.proxy.upstream.http_wire import read_less
 
 HEAD_SECONDS = 15.0
 """How long a connection may take to send the head of a request: who only opens them holds none for long."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from airlock.ports_http import App, Headers, Receive, Scope, Send
-from airlock.proxy.front_io import answer_written, entity_headers
+from airlock.proxy.front.asgi import answer_written, entity_headers
 
 if TYPE_CHECKING:
     from airlock.listener.connection import Connection

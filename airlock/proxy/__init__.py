@@ -1,1 +1,1 @@
-"""The MCP side: what a client sees of us, and the servers that we call. Frames are parsed JSON objects."""
+"""The MCP side: how clients come in (`front`), one client (`session`), how calls go out (`upstream`)."""

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from airlock.model import Principal
-from airlock.proxy.client import Seat
-from airlock.proxy.factory import make_upstream
-from airlock.proxy.front import McpApp
-from airlock.proxy.front_io import Awaited, read_body
-from airlock.proxy.front_modern import MAX_KIND, Modern
+from airlock.proxy.front.asgi import Awaited, read_body
+from airlock.proxy.front.http import McpApp
+from airlock.proxy.front.modern import MAX_KIND, Modern
 from airlock.proxy.router import Router
-from airlock.proxy.session import Session
+from airlock.proxy.session.client import Seat
+from airlock.proxy.session.session import Session
+from airlock.proxy.upstream.factory import make_upstream
 from support.listeners import listening
 from support.sessions import PREFIX, Json, facing, odd, policy
 
@@ -237,7 +237,7 @@ def test_the_gateway_takes_the_descriptors_that_it_may() -> None:
 
 
 async def test_a_message_that_trickles_is_408(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airlock.proxy.front_io.BODY_SECONDS", 0.05)
+    monkeypatch.setattr("airlock.proxy.front.asgi.BODY_SECONDS", 0.05)
     pieces = iter([{"type": "http.request", "body": b"{", "more_body": True}])
 
     async def receive() -> Json:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airlock.model import Resolution, Status
-from airlock.proxy.client import MAX_OPEN, above
+from airlock.proxy.session.client import MAX_OPEN, above
 from support.sessions import DECISION, SECONDS, Caller, Json, call_params, facing, odd, policy, text_of
 
 pytestmark = pytest.mark.anyio

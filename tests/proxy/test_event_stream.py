@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airlock.proxy.event_stream import Event, EventReader, TooLong
+from airlock.proxy.upstream.event_stream import Event, EventReader, TooLong
 
 STREAM = (
     b"\xef\xbb\xbf: a comment\n\nid: 1-0\nretry: 500\ndata: \n\n"

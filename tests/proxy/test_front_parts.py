@@ -16,15 +16,18 @@ from hypothesis import strategies as st
 
 from airlock.listener.sockets import bound
 from airlock.model import Principal
-from airlock.proxy import front_channels, front_io, mirrors, taskbook
-from airlock.proxy.client import Seat
-from airlock.proxy.factory import make_upstream
-from airlock.proxy.front_channels import Channels
-from airlock.proxy.front_io import Outbox
-from airlock.proxy.front_legacy import IDLE_SECONDS, Legacy
+from airlock.proxy import mirrors
+from airlock.proxy.front import asgi as front_io
+from airlock.proxy.front import channels as front_channels
+from airlock.proxy.front.asgi import Outbox
+from airlock.proxy.front.channels import Channels
+from airlock.proxy.front.legacy import IDLE_SECONDS, Legacy
 from airlock.proxy.router import Router
-from airlock.proxy.session import Session
-from airlock.proxy.taskbook import TaskBook
+from airlock.proxy.session import taskbook
+from airlock.proxy.session.client import Seat
+from airlock.proxy.session.session import Session
+from airlock.proxy.session.taskbook import TaskBook
+from airlock.proxy.upstream.factory import make_upstream
 from support.sessions import Json, facing, odd, policy
 
 pytestmark = pytest.mark.anyio

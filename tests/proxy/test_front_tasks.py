@@ -15,7 +15,7 @@ from airlock import runtime
 from airlock.gate import Gate
 from airlock.loader.file import load
 from airlock.model import Principal, Resolution
-from airlock.proxy import taskbook, tasks
+from airlock.proxy.session import taskbook, tasks
 from support.fronts import FIXTURES, SECRET, TASKS, Front, Json, Legacy, Modern, gateway, polled, written
 from support.processes import stdio
 from support.sessions import DECISION, PREFIX, Caller, call_params, facing, odd, policy, text_of

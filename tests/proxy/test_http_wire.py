@@ -12,11 +12,11 @@ import pytest
 
 from airlock.config import ProviderConfig, Secret
 from airlock.errors import UpstreamError
-from airlock.proxy.event_stream import EventReader, TooLong
-from airlock.proxy.http_client import HttpClient, Unreachable, own_headers
-from airlock.proxy.http_place import place_of, proxy_for
-from airlock.proxy.http_wire import HEAD_LIMIT, HIGH_WATER, Answer, Broken
-from airlock.proxy.http_words import said
+from airlock.proxy.upstream.event_stream import EventReader, TooLong
+from airlock.proxy.upstream.http_client import HttpClient, Unreachable, own_headers
+from airlock.proxy.upstream.http_place import place_of, proxy_for
+from airlock.proxy.upstream.http_wire import HEAD_LIMIT, HIGH_WATER, Answer, Broken
+from airlock.proxy.upstream.http_words import said
 
 pytestmark = pytest.mark.anyio
 

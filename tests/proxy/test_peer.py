@@ -9,7 +9,7 @@ import pytest
 
 from airlock.errors import WireError
 from airlock.model import JsonObject
-from airlock.proxy.peer import Manner, Peer
+from airlock.proxy.upstream.peer import Manner, Peer
 from airlock.proxy.wire import encode_line
 
 pytestmark = pytest.mark.anyio

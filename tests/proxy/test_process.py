@@ -15,7 +15,7 @@ import pytest
 
 from airlock.errors import UpstreamError
 from airlock.proxy.pipes import LineReader
-from airlock.proxy.process import Command, Process, Watcher
+from airlock.proxy.upstream.process import Command, Process, Watcher
 from support.processes import alive
 
 pytestmark = pytest.mark.anyio
@@ -197,7 +197,7 @@ async def test_a_script_without_an_interpreter_is_named(tmp_path: Path) -> None:
 
 PARENT = """
 import asyncio, sys, uvloop
-from airlock.proxy.process import Command, Process, Watcher
+from airlock.proxy.upstream.process import Command, Process, Watcher
 
 async def main():
     child = "import signal, subprocess, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"

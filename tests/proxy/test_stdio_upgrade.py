@@ -38,7 +38,7 @@ ELSEWHERE = {
     "airlock.keyring",
     "airlock.listener.server",
     "airlock.listener.sockets",
-    "airlock.proxy.front",
+    "airlock.proxy.front.http",
     "airlock.web.app",
 }
 """What only the gateway and people's commands load."""
@@ -101,7 +101,7 @@ async def _said(process: asyncio.subprocess.Process, words: bytes) -> None:
 
 PROBE = """
 import importlib, json, sys
-import airlock.stdiocli, airlock.proxy.stdio, airlock.loader.file
+import airlock.stdiocli, airlock.proxy.front.stdio, airlock.loader.file
 import airlock.gate, airlock.store.sqlite, airlock.notify
 from airlock import serving
 LATER = (*serving.LATER, *serving.LATER_FOR_URLS, *serving.LATER_FOR_LOGINS, *serving.LATER_FOR_HOOKS,

@@ -24,8 +24,8 @@ import pytest
 
 from airlock.config import ProviderConfig, Secret
 from airlock.errors import WireError
-from airlock.proxy import upstream_http
 from airlock.proxy.link import Facing
+from airlock.proxy.upstream import http as upstream_http
 from support.upstreams import LEGACY, MODERN, call, request, running
 
 pytestmark = pytest.mark.anyio
@@ -591,7 +591,8 @@ async def test_an_unknown_certificate_is_refused_until_ssl_cert_file_names_it(
 
 
 def test_starting_without_an_http_upstream_loads_no_http_client() -> None:
-    code = "import sys, airlock.proxy.factory, airlock.proxy.upstream_stdio, airlock.proxy.upstream_http\n"
+    code = "import sys, airlock.proxy.upstream.factory\n"
+    code += "import airlock.proxy.upstream.stdio, airlock.proxy.upstream.http\n"
     code += "bad = {'mcp', 'mcp_types', 'httpx2', 'pydantic', 'anyio', 'starlette'} & set(sys.modules)\n"
     code += "sys.exit(f'loaded: {bad}' if bad else 0)"
     environment = {"PATH": os.environ["PATH"]}

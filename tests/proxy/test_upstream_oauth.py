@@ -22,10 +22,10 @@ from airlock.config import OAuthConfig, ProviderConfig
 from airlock.errors import NotPermitted, UpstreamError, UsageError
 from airlock.ids import now_ms
 from airlock.proxy.link import Facing
-from airlock.proxy.oauth import Bearer, Keeper, LoginNeeded, with_tokens
-from airlock.proxy.oauth_guard import Guard, GuardedTransport, guarded_client
-from airlock.proxy.redirect import Landing
-from airlock.proxy.tokens import Login, TokenFile
+from airlock.proxy.login.guard import Guard, GuardedTransport, guarded_client
+from airlock.proxy.login.oauth import Bearer, Keeper, LoginNeeded, with_tokens
+from airlock.proxy.login.redirect import Landing
+from airlock.proxy.login.tokens import Login, TokenFile
 from airlock.reach import reach
 from support.logins import SECONDS, Browser, Site, site, visit
 from support.upstreams import LEGACY, MODERN, at_once, call, running
@@ -217,7 +217,7 @@ async def test_a_login_is_renewed_once_whoever_asks(place: Site) -> None:
 RENEW = """
 import asyncio, json, sys
 from airlock.config import OAuthConfig, ProviderConfig
-from airlock.proxy.oauth import Keeper
+from airlock.proxy.login.oauth import Keeper
 one = ProviderConfig(name="docs", type="http", url=sys.argv[1], oauth=OAuthConfig(callback_port=0))
 print(asyncio.run(Keeper(one).current()).access_token)
 """
@@ -334,7 +334,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_used(
         asked.append(host)
         return ["127.0.0.1"]
 
-    monkeypatch.setattr("airlock.proxy.oauth_guard.addresses", once)
+    monkeypatch.setattr("airlock.proxy.login.guard.addresses", once)
     port = urlsplit(place.login).port
     guard = Guard("http://127.0.0.1/")
     async with httpx2.AsyncClient(transport=GuardedTransport(guard)) as http:

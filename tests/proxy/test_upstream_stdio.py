@@ -14,11 +14,11 @@ import pytest
 
 from airlock.config import ProviderConfig
 from airlock.errors import UpstreamError, WireError
-from airlock.proxy import upstream_stdio
-from airlock.proxy.backoff import Backoff
-from airlock.proxy.factory import make_upstream
 from airlock.proxy.link import Facing
-from airlock.proxy.upstream_stdio import StdioTransport
+from airlock.proxy.upstream import stdio as upstream_stdio
+from airlock.proxy.upstream.backoff import Backoff
+from airlock.proxy.upstream.factory import make_upstream
+from airlock.proxy.upstream.stdio import StdioTransport
 from support.processes import alive
 from support.upstreams import LEGACY, MODERN, Listener, at_once, call, odd, request, running
 
@@ -390,7 +390,7 @@ async def test_closing_ends_the_server_and_its_children_and_answers_what_is_open
 async def test_a_stubborn_server_is_ended_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airlock.proxy.process.Process.stop.__kwdefaults__", {"patience": 0.1})
+    monkeypatch.setattr("airlock.proxy.upstream.process.Process.stop.__kwdefaults__", {"patience": 0.1})
     pids = tmp_path / "pids"
     async with running(odd("--pid-file", str(pids), "--ignore-eof", "--ignore-term")):
         pass

@@ -18,11 +18,11 @@ from airlock.ids import now_ms
 from airlock.loader.file import loads
 from airlock.model import Principal
 from airlock.policy import compile_policy
-from airlock.proxy.client import Seat
 from airlock.proxy.described import Descriptions
-from airlock.proxy.factory import make_upstream
 from airlock.proxy.router import Router
-from airlock.proxy.session import Session
+from airlock.proxy.session.client import Seat
+from airlock.proxy.session.session import Session
+from airlock.proxy.upstream.factory import make_upstream
 from airlock.redaction import Redactor
 from airlock.store.sqlite import SQLiteStore
 
@@ -228,7 +228,7 @@ async def facing(
     )
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("airlock.proxy.greeting.WAIT_SECONDS", waits)
+            patch.setattr("airlock.proxy.session.greeting.WAIT_SECONDS", waits)
             yield caller
     finally:
         await caller.session.close()

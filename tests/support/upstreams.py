@@ -11,9 +11,9 @@ from typing import Any
 
 from airlock.config import ProviderConfig, Secret
 from airlock.model import JsonObject
-from airlock.proxy.backoff import Backoff
-from airlock.proxy.factory import make_upstream
 from airlock.proxy.link import Facing, Reply, Upstream
+from airlock.proxy.upstream.backoff import Backoff
+from airlock.proxy.upstream.factory import make_upstream
 
 ODD = Path(__file__).parents[1] / "fixtures" / "odd_server.py"
 FULL = {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {"form": {}, "url": {}}}

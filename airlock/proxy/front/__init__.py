@@ -1,0 +1,1 @@
+"""How clients come in: lines on our own stdin, or requests over HTTP in either era."""
