@@ -14,6 +14,7 @@ from airlock.proxy.eras import declares
 from airlock.proxy.link import Reply, Upstream
 from airlock.proxy.router import Router
 from airlock.proxy.session.client import Client
+from airlock.proxy.session.speaking import named
 from airlock.proxy.wire import INVALID_REQUEST, METHOD_NOT_FOUND
 from airlock.values import dataclass
 
@@ -77,7 +78,7 @@ class Asks:
         message = (params or {}).get("message")
         if method != "elicitation/create" or params is None or not isinstance(message, str):
             return params
-        return {**params, "message": f"[{provider}] {message}"}
+        return {**params, "message": named(provider, message)}
 
     def record(self, provider: str, method: str, *, why_not: str = "") -> None:
         """Note in the audit log that an upstream asked, and whether it was let through."""

@@ -9,6 +9,7 @@ from airlock.model import Call, JsonObject, Kind, Proceed, Wait
 from airlock.proxy.catalog import Target
 from airlock.proxy.link import Reply
 from airlock.proxy.session.client import Exchange
+from airlock.proxy.session.speaking import named, speaks_of_us
 from airlock.values import dataclass
 
 
@@ -32,8 +33,8 @@ class Errand:
         People act on codes in such messages: a server that speaks of Airlock is named in front of its words.
         """
         message = params.get("message")
-        if isinstance(message, str) and "airlock" in message.casefold():
-            params = {**params, "message": f"[{self.target.provider}] {message}"}
+        if isinstance(message, str) and speaks_of_us(message):
+            params = {**params, "message": named(self.target.provider, message)}
         self.exchange.step(params)
 
     def keep_shown(self) -> None:
