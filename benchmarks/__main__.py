@@ -4,7 +4,8 @@
 
 Calls over stdio and over HTTP with different rules, parked calls and sizes, beside a direct call and a bare
 hop; start-up and memory; then decisions, the store, hooks and waking. `--peers` also measures other proxies,
-which are installed from PyPI and npm into places of their own. `--write` puts figures and charts into docs/.
+which are installed from PyPI and npm into places of their own. `--write` puts figures, charts and tables into
+docs/.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import http, start, stdio, targets
+from benchmarks import http, start, stdio, tables, targets
 from benchmarks.chart import Bars, draw
 from benchmarks.peers import PEERS
 from benchmarks.stdio import Figures, Load
@@ -61,6 +62,7 @@ def main() -> None:
     if options.write:
         (DOCS / "performance.json").write_text(json.dumps(found, indent=1) + "\n")
         (DOCS / "performance.svg").write_text(chart(calls))
+        tables.write()
 
 
 def arguments() -> argparse.Namespace:
@@ -75,7 +77,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a look in under a minute")
     parser.add_argument("--peers", nargs="*", default=[], choices=sorted(PEERS), help="measure these as well")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "airlock-benchmarks")
-    parser.add_argument("--write", action="store_true", help="write docs/performance*.json and .svg")
+    parser.add_argument("--write", action="store_true", help="write the figures, charts and tables of docs/")
     return parser.parse_args()
 
 

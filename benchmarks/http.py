@@ -20,11 +20,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from rich.table import Table
 
-from benchmarks import httpprograms, programs, stdio
+from benchmarks import httpprograms, programs, stdio, tables
 from benchmarks.caller import Silent
 from benchmarks.chart import Bars, draw
 from benchmarks.httpcaller import LEGACY, MODERN, HttpCaller
@@ -203,17 +203,6 @@ def by_size(turns: int, *, load: Load = LARGE, size: int = 20_000) -> dict[str, 
         return measure(on, load, turns)
 
 
-def rows(found: Mapping[str, Figures]) -> str:
-    """The figures as rows of a table for the docs; ours stand out."""
-    lines = []
-    for name, one in found.items():
-        cells = [name, f"{one.p50_ms:.3f} ms", f"{one.cpu_us:.0f} µs"]
-        cells += [f"{rate:,.0f}/s" for rate in one.rates.values()] + [f"{one.pss_mb:.0f} MB"]
-        cells = [f"**{cell}**" for cell in cells] if name == AIRLOCK else cells
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def chart(found: Mapping[str, Mapping[str, Figures]]) -> str:
     """Both main tables as bars, without the direct way."""
     rows = []
@@ -241,22 +230,20 @@ def report(load: Load, turns: int, cache: Path | None) -> dict[str, object]:
     page.print(stdio.table("\n20 kB of arguments and 20 kB of result", large))
     found: dict[str, object] = {title: stdio.plain(one) for title, one in main.items()}
     found |= {"state": stdio.plain(state), "large": stdio.plain(large), "missing": missing}
-    return {**found, "chart": chart(main), "rows": {title: rows(one) for title, one in main.items()}}
+    return {**found, "chart": chart(main)}
 
 
-def split(found: dict[str, object]) -> tuple[str, str, dict[str, str]]:
-    """A report as JSON text, as a picture, and as tables for the docs."""
+def split(found: dict[str, object]) -> tuple[str, str]:
+    """A report as JSON text and as a picture."""
     values = dict(found)
-    picture, tables = str(values.pop("chart")), cast(dict[str, str], values.pop("rows"))
+    picture = str(values.pop("chart"))
     head = {"python": sys.version.split()[0], "cores": os.cpu_count()}
-    return json.dumps({**head, **values}, indent=1) + "\n", picture, tables
+    return json.dumps({**head, **values}, indent=1) + "\n", picture
 
 
 def publish(found: dict[str, object]) -> None:
-    """Write docs/performance-http.json and .svg, and print the tables of docs/performance.md."""
-    text, picture, tables = split(found)
-    for title, lines in tables.items():
-        print(f"\n{title}, for docs/performance.md\n{lines}")
+    """Write docs/performance-http.json and .svg."""
+    text, picture = split(found)
     (DOCS / "performance-http.json").write_text(text)
     (DOCS / "performance-http.svg").write_text(picture)
 
@@ -270,7 +257,7 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="install and measure other gateways as well")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "airlock-benchmarks")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--write", action="store_true", help="write docs/performance-http.json and .svg")
+    parser.add_argument("--write", action="store_true", help="write the figures, chart and tables of docs/")
     options = parser.parse_args()
     began = time.monotonic()
     found = report(LOAD, options.turns, options.cache if options.peers else None)
@@ -278,6 +265,7 @@ def main() -> None:
         options.json.write_text(split(found)[0])
     if options.write:
         publish(found)
+        tables.write()
     print(f"\n{time.monotonic() - began:.0f} s")
 
 

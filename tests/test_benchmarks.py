@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import pytest
 
-from benchmarks import hook, http, scale, start, stdio, targets
+from benchmarks import hook, http, scale, start, stdio, tables, targets
 from benchmarks.chart import Bars, draw
 
 SMALL = stdio.Load(one_by_one=5, many=40, flights=(4, 8))
@@ -134,3 +134,13 @@ def test_the_simulation_loses_no_call_and_finds_where_a_database_ends() -> None:
     assert 0.8 * bound < scale.most(known, 1) < 1.1 * bound
     # Each takes its turn: of so many that a round takes longer than a call may wait, few are in time.
     assert scale.most(known, 64) < 0.2 * bound
+
+
+def test_the_tables_of_the_page_are_made_of_the_figures_beside_it() -> None:
+    page = (tables.DOCS / "performance.md").read_text()
+    assert tables.written(page, *tables.read()) == page, "run `python -m benchmarks.tables`"
+
+
+def test_a_page_without_a_place_for_a_table_is_said_to_be_so() -> None:
+    with pytest.raises(ValueError, match="no place for the table `start`"):
+        tables.written((tables.DOCS / "performance.md").read_text().replace("/start", ""), *tables.read())
