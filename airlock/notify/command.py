@@ -6,6 +6,7 @@ The argument list is exactly the config's; the facts travel as JSON on stdin and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -56,7 +57,9 @@ class CommandNotifier:
     async def _wait(self, process: asyncio.subprocess.Process, text: bytes) -> None:
         try:
             async with asyncio.timeout(self._seconds):
-                await process.communicate(text)
+                with contextlib.suppress(RuntimeError):  # what uvloop says where it ended before it read
+                    await process.communicate(text)
+                await process.wait()
         except TimeoutError:
             log.warning("notify: `%s` took longer than %gs and was ended", self._run[0], self._seconds)
         finally:

@@ -153,6 +153,26 @@ async def test_a_program_that_never_reads_its_input_harms_nothing() -> None:
         await CommandNotifier(NotifyConfig(type="command", run=run)).opened(request(arguments="x" * 10**6))
 
 
+@pytest.mark.anyio
+async def test_a_program_that_has_ended_before_it_is_told_anything_harms_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = asyncio.create_subprocess_exec
+
+    async def ended(*words: str, **more: object) -> asyncio.subprocess.Process:
+        process = await usual(*words, **more)  # type: ignore[arg-type]
+        assert process.stdin is not None
+        while alive(process.pid):
+            await asyncio.sleep(0.005)
+        while not process.stdin.is_closing():
+            await asyncio.sleep(0.005)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", ended)
+    async with asyncio.timeout(60):
+        await CommandNotifier(NotifyConfig(type="command", run=(sys.executable, "-c", ""))).opened(request())
+
+
 # By a webhook
 
 

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -94,26 +95,18 @@ class Terminal:
         self, *words: str, stdin: str = "", cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> Ended:
         """One command, to its end."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "airlock",
-            *words,
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "airlock", *words],
             cwd=cwd or self.folder,
             env=self.environment(env),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            input=stdin.encode(),
+            capture_output=True,
             start_new_session=True,
+            timeout=SECONDS,
+            check=False,
         )
-        try:
-            async with asyncio.timeout(SECONDS):
-                out, err = await process.communicate(stdin.encode())
-        except BaseException:
-            process.kill()
-            await process.wait()
-            raise
-        return Ended(code=process.returncode or 0, out=out.decode(), err=err.decode())
+        return Ended(code=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
 
     async def quick(self, *words: str) -> Ended:
         """One command in this process, in a thread: for what does not depend on being a process."""

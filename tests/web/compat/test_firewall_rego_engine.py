@@ -465,6 +465,24 @@ def test_an_engine_that_was_killed_is_started_again() -> None:
     assert len(found) <= 3
 
 
+def test_an_engine_whose_pipe_is_gone_is_started_again() -> None:
+    """Its end may be seen there first: uvloop then says RuntimeError."""
+
+    async def work(engine: Engine) -> list[Judged]:
+        text = [Text(text=NEW + "deny if true\n")]
+        await engine.judge(text, GET)
+        assert engine._process is not None
+        assert engine._process.stdin is not None
+        engine._process.stdin.transport.abort()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return [(await engine.judge(text, GET))[0] for _ in range(2)]
+
+    refused, judged = within(work)
+    assert (refused.outputs, judged.outputs) == (None, {"deny": True})
+    assert "it ended the engine" in refused.cause
+
+
 def test_whoever_gives_up_leaves_no_half_answer_for_the_next() -> None:
     async def work(engine: Engine) -> list[Judged]:
         await engine.judge([Text(text=NEW + "allow if true\n")], GET)

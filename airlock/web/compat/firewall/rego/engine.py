@@ -218,7 +218,10 @@ async def _write(process: asyncio.subprocess.Process, question: Mapping[str, Any
     body = encode(question)
     if process.stdin is None:
         raise AssertionError("the process was started without a pipe")
-    process.stdin.write(struct.pack(">I", len(body)) + body)
+    try:
+        process.stdin.write(struct.pack(">I", len(body)) + body)
+    except RuntimeError as error:  # what uvloop says of a pipe whose other end is gone
+        raise BrokenPipeError(str(error)) from error
     await process.stdin.drain()
 
 
