@@ -17,6 +17,7 @@ from airlock.model import Principal
 from airlock.proxy.front.asgi import Awaited, read_body
 from airlock.proxy.front.http import McpApp
 from airlock.proxy.front.modern import MAX_KIND, Modern
+from airlock.proxy.front.said import said
 from airlock.proxy.router import Router
 from airlock.proxy.session.client import Seat
 from airlock.proxy.session.session import Session
@@ -47,8 +48,9 @@ class Exchange:
         frame = {"jsonrpc": "2.0", "id": next(_ids), "method": "subscriptions/listen", "params": params}
         headers = {"mcp-protocol-version": "2026-07-28", "mcp-method": "subscriptions/listen"}
         scope: Json = {"headers": [(key.encode(), value.encode()) for key, value in headers.items()]}
+        scope["airlock.principal"] = principal
         reply = Awaited()
-        modern.post(reply, scope, frame, principal)
+        modern.post(reply, scope, said(scope), frame)
         self._task = asyncio.create_task(reply.given(scope, self._receive, self._send))
 
     async def _receive(self) -> Json:

@@ -33,19 +33,19 @@ from airlock.proxy.front.asgi import (
 )
 from airlock.proxy.front.legacy import Legacy, LegacySession
 from airlock.proxy.front.modern import Modern, unsupported
+from airlock.proxy.front.said import Said, said
 from airlock.proxy.router import MakeUpstream, Router
 from airlock.proxy.session.client import Seat
 from airlock.proxy.session.docket import Docket
 from airlock.proxy.session.session import Session
 from airlock.proxy.session.taskbook import TaskBook
 from airlock.proxy.wire import INTERNAL_ERROR, INVALID_REQUEST, decode, error_frame
-from airlock.values import dataclass
 
 if TYPE_CHECKING:
     from airlock.gate import Gate
 
 BODY_LIMIT: Final = 16 * 1024 * 1024
-_HEADERS: Final = "mcp"
+_SAID: Final = "mcp"
 NOT_FOUND: Final = "session not found: send `initialize` again"
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class McpApp:
 
     def take(self, post: Post) -> bool:
         """Answer a message of Streamable HTTP that came whole."""
-        headers: _Headers = post.kept.get(_HEADERS) or post.kept.setdefault(_HEADERS, _headers(post.scope))
+        headers: Said = post.kept.get(_SAID) or post.kept.setdefault(_SAID, said(post.scope))
         if headers.problem is not None:
             refuse(post, *headers.problem)
         elif len(post.body) > self._limit:
@@ -137,14 +137,14 @@ class McpApp:
         return 413, error_frame(None, INVALID_REQUEST, f"the message is longer than {self._limit} bytes")
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reply, headers = Awaited(), _headers(scope)
+        reply, headers = Awaited(), said(scope)
         if headers.problem is not None:
             refuse(reply, *headers.problem)
         else:
             self._read(reply, scope, headers, await read_body(scope, receive, self._limit))
         await reply.given(scope, receive, send)
 
-    def _read(self, reply: Reply, scope: Scope, headers: _Headers, body: bytes) -> None:
+    def _read(self, reply: Reply, scope: Scope, headers: Said, body: bytes) -> None:
         """Find out what a message says and in which era, and pass it on."""
         try:
             frame = decode(body, parse_sent)
@@ -155,11 +155,11 @@ class McpApp:
         if headers.strange and not inside:
             refuse(reply, 400, unsupported(headers.version, frame))
         elif headers.modern or ("method" in frame and inside):
-            self._modern.post(reply, scope, frame, scope["airlock.principal"])
+            self._modern.post(reply, scope, headers, frame)
         else:
             self._legacy_post(reply, headers, frame, scope["airlock.principal"])
 
-    def _legacy_post(self, reply: Reply, headers: _Headers, frame: JsonObject, principal: Principal) -> None:
+    def _legacy_post(self, reply: Reply, headers: Said, frame: JsonObject, principal: Principal) -> None:
         named = headers.session
         if frame.get("method") == "initialize" and "id" in frame and named is None:
             if self._legacy.closed:
@@ -178,7 +178,7 @@ class McpApp:
         session.post(reply, frame, headers.version)
 
     async def _get_or_delete(self, scope: Scope, receive: Receive, send: Send, principal: Principal) -> None:
-        method, headers = scope["method"], _headers(scope)
+        method, headers = scope["method"], said(scope)
         modern = headers.modern
         if modern or method not in {"GET", "DELETE"}:
             await answer(send, 405, None, [(b"allow", b"POST" if modern else b"GET, POST, DELETE")])
@@ -233,43 +233,6 @@ class McpApp:
         frame = decode(await read_body(scope, receive, self._limit), parse_sent)
         session.take(frame)
         await answer(send, 202)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Headers:
-    """What the headers of a request say; `problem` is why they fit no message: a status and an error."""
-
-    version: str | None
-    session: str | None
-    problem: tuple[int, JsonObject] | None
-
-    @property
-    def modern(self) -> bool:
-        """True when they name a version that is none of the legacy era."""
-        return self.version is not None and self.version not in eras.LEGACY_VERSIONS
-
-    @property
-    def strange(self) -> bool:
-        """True when they name a version of neither era."""
-        return self.modern and self.version not in eras.MODERN_VERSIONS
-
-
-def _headers(scope: Scope) -> _Headers:
-    return _Headers(
-        version=header(scope, b"mcp-protocol-version"),
-        session=header(scope, b"mcp-session-id"),
-        problem=_problem(scope),
-    )
-
-
-def _problem(scope: Scope) -> tuple[int, JsonObject] | None:
-    kind = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        return 415, error_frame(None, INVALID_REQUEST, "`Content-Type` must be `application/json`")
-    if not accepts(scope, "application/json", "text/event-stream"):
-        text = "`Accept` must list `application/json` and `text/event-stream`"
-        return 406, error_frame(None, INVALID_REQUEST, text)
-    return None
 
 
 def _no_session(named: str | None, request_id: str | int | None) -> tuple[int, JsonObject]:

@@ -28,13 +28,13 @@ from airlock.proxy.front.asgi import (
     Prompt,
     answer_written,
     event,
-    header,
     refuse,
     refuse_at_end,
     stream,
     until_gone,
     written,
 )
+from airlock.proxy.front.said import Said
 from airlock.proxy.router import Router
 from airlock.proxy.session.session import Session
 from airlock.proxy.wire import (
@@ -107,7 +107,7 @@ class Modern:
         """Everyone to be told when the policy changes."""
         return [house.session for house in self._houses.values()]
 
-    def post(self, reply: Reply, scope: Scope, frame: JsonObject, principal: Principal) -> None:
+    def post(self, reply: Reply, scope: Scope, headers: Said, frame: JsonObject) -> None:
         """One exchange."""
         if self._closed:
             refuse_at_end(reply, frame.get("id"))
@@ -115,12 +115,13 @@ class Modern:
             refuse(reply, 400, error_frame(None, INVALID_REQUEST, "modern clients send no responses"))
         elif "id" not in frame:
             reply.answer(202)
-        elif (problem := _problem(scope, frame)) is not None:
+        elif (problem := _problem(headers, frame)) is not None:
             refuse(reply, _status(problem), problem)
         else:
-            self._enter(reply, scope, frame, principal)
+            self._enter(reply, scope, frame)
 
-    def _enter(self, reply: Reply, scope: Scope, frame: JsonObject, principal: Principal) -> None:
+    def _enter(self, reply: Reply, scope: Scope, frame: JsonObject) -> None:
+        principal: Principal = scope["airlock.principal"]
         key = encode(_kind(frame, principal))
         house = self._house(key, principal) if len(key) <= MAX_KIND else None
         if house is None:
@@ -341,7 +342,7 @@ def _status(frame: JsonObject) -> int:
     return _STATUS.get(error["code"], 200)
 
 
-def _problem(scope: Scope, frame: JsonObject) -> JsonObject | None:
+def _problem(headers: Said, frame: JsonObject) -> JsonObject | None:
     """The error for an envelope or headers that do not fit; None when they do.
 
     Headers come before the version: a client that contradicts itself is told so.
@@ -349,7 +350,7 @@ def _problem(scope: Scope, frame: JsonObject) -> JsonObject | None:
     meta = (frame.get("params") or {}).get("_meta")
     version = meta.get(eras.VERSION) if isinstance(meta, dict) else None
     if isinstance(meta, dict) and isinstance(version, str) and eras.CAPABILITIES in meta:
-        wrong = _mismatched(scope, frame, version)
+        wrong = _mismatched(headers, frame, version)
         if wrong:
             return mismatch(frame, wrong)
     try:
@@ -365,18 +366,15 @@ def unsupported(version: str | None, frame: JsonObject) -> JsonObject:
     return error_frame(frame.get("id"), eras.UNSUPPORTED_VERSION, "unsupported protocol version", data)
 
 
-def _mismatched(scope: Scope, frame: JsonObject, version: str) -> str:
+def _mismatched(headers: Said, frame: JsonObject, version: str) -> str:
     """The first header that does not say what the body says; "" when all do."""
-    if header(scope, b"mcp-protocol-version") != version:
+    if headers.version != version:
         return "MCP-Protocol-Version"
-    if header(scope, b"mcp-method") != frame["method"]:
+    if headers.method != frame["method"]:
         return "Mcp-Method"
     key = mirrors.NAMES.get(frame["method"])
     wanted = frame["params"].get(key) if key is not None else None
-    if not isinstance(wanted, str):
-        return ""
-    sent = header(scope, b"mcp-name")
-    return "Mcp-Name" if sent is None or mirrors.decoded(sent) != wanted else ""
+    return "Mcp-Name" if isinstance(wanted, str) and headers.name != wanted else ""
 
 
 def mismatch(frame: JsonObject, name: str) -> JsonObject:
