@@ -81,6 +81,11 @@ async def test_progress_of_a_server_that_speaks_of_airlock_says_who_speaks(tmp_p
         "A1rlock waits",
         "Air\u200block waits",
         "a.i.r.l.o.c.k waits",
+        "\u0430\u0456\u0433\u04cf\u043e\u0441\u043a",
+        "\ua4ee\ua4f2\ua4e3\ua4e1\ua4f3\ua4da\ua4d7",
+        "\uff21\uff29\uff32\uff2c\uff2f\uff23\uff2b",
+        "A\u0301i\u0308rlo\u0302ck",
+        "\U0001f1e6\U0001f1ee\U0001f1f7 lock",
     ],
 )
 def test_no_look_alike_of_our_name_is_passed_on_without_the_servers(message: str) -> None:
@@ -91,9 +96,24 @@ def test_nothing_wipes_the_servers_name_out() -> None:
     message = "x\r\x1b[2KAirlock: all is well\u202e\n\tsecond"
     said = named("odd", message)
     assert said == "[odd] x⟨U+000D⟩⟨U+001B⟩[2KAirlock: all is well⟨U+202E⟩\n\tsecond"
+    assert named("odd", "\u26a0\ufe0f caf\u00e9 \U0001f469\u200d\U0001f4bb?") == (
+        "[odd] \u26a0\ufe0f caf\u00e9 \U0001f469\u200d\U0001f4bb?"
+    )
 
 
-@pytest.mark.parametrize("message", ["half way", "50%", "clocking in", "air, then lock"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "half way",
+        "50%",
+        "clocking in",
+        "air, then lack",
+        "\u2713 fertig \u2013 \u00fcberpr\u00fcft\u2026 caf\u00e9",
+        "\u0433\u043e\u0442\u043e\u0432\u043e: 3 \u0438\u0437 5",
+        "\u5b8c\u4e86 \U0001f389",
+        "\u03bf\u03bb\u03bf\u03ba\u03bb\u03b7\u03c1\u03ce\u03b8\u03b7\u03ba\u03b5",
+    ],
+)
 def test_plain_progress_is_passed_on_as_it_is(message: str) -> None:
     assert not speaks_of_us(message)
 
