@@ -147,25 +147,36 @@ async def test_a_request_that_does_not_fit_has_its_status(
 
 
 @pytest.mark.parametrize(
-    ("body", "code"),
+    ("body", "code", "about"),
     [
-        (b"[]", -32600),
-        (json.dumps([hello(), hello()]).encode(), -32600),
-        (b"{", -32700),
-        (b"", -32700),
-        (b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/list"}', -32700),
-        (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"n":NaN}}', -32700),
-        (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"n":[' + b"[]," * MAX_VALUES + b"0]}}", -32700),
-        (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', -32600),
-        (b'{"jsonrpc":"1.0","id":1,"method":"ping"}', -32600),
-        (b'{"id":1}', -32600),
+        (b"[]", -32600, None),
+        (json.dumps([hello(), hello()]).encode(), -32600, None),
+        (b"{", -32700, None),
+        (b"", -32700, None),
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/list"}', -32700, 1),
+        (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}', -32700, None),
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"n":NaN}}', -32700, 1),
+        (
+            b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"n":[' + b"[]," * MAX_VALUES + b"0]}}",
+            -32700,
+            1,
+        ),
+        (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', -32600, None),
+        (b'{"jsonrpc":"1.0","id":"a","method":"ping"}', -32600, "a"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","Name":"b"}}', -32600, 1),
+        (b'{"id":1}', -32600, None),
+        (b'{"jsonrpc":"2.0","id":1,"result":{},"error":{}}', -32600, None),
     ],
 )
-async def test_what_is_no_single_message_is_refused(front: Front, body: bytes, code: int) -> None:
+async def test_what_is_no_single_message_is_refused(
+    front: Front, body: bytes, code: int, about: int | str | None
+) -> None:
+    """With the id of the request, where it has one; an answer to nothing is answered under none."""
     for client in (alice(front), modern(front)):
         stream = await client.post(body)
         assert stream.status == 400
-        assert (await stream.end())[0]["error"]["code"] == code
+        (answer,) = await stream.end()
+        assert (answer["error"]["code"], answer["id"]) == (code, about)
 
 
 async def test_a_message_that_is_too_long_is_refused_unread(front: Front) -> None:

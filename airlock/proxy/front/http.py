@@ -39,7 +39,7 @@ from airlock.proxy.session.client import Seat
 from airlock.proxy.session.docket import Docket
 from airlock.proxy.session.session import Session
 from airlock.proxy.session.taskbook import TaskBook
-from airlock.proxy.wire import INTERNAL_ERROR, INVALID_REQUEST, decode, error_frame
+from airlock.proxy.wire import INTERNAL_ERROR, INVALID_REQUEST, FrameError, decode, error_frame
 
 if TYPE_CHECKING:
     from airlock.gate import Gate
@@ -148,8 +148,9 @@ class McpApp:
         """Find out what a message says and in which era, and pass it on."""
         try:
             frame = decode(body, parse_sent)
-        except WireError as error:
-            refuse(reply, 400, error_frame(None, error.code, str(error)))
+        except FrameError as error:
+            about = None if error.response else error.id
+            refuse(reply, 400, error_frame(about, error.code, str(error)))
             return
         inside = eras.is_modern(frame.get("params"))
         if headers.strange and not inside:
