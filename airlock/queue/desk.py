@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Desk:
+class Desk(ABC):
     """What people may do with the queue. Authority over the road (PIN, key, scope) is the face's to check."""
 
     def __init__(
@@ -167,9 +168,9 @@ class Desk:
         event = self._scribe.note("pause.lifted", {"by": identity}, agent=agent)
         await self._store.commit(Change(events=(event,), resumes=lifted))
 
+    @abstractmethod
     def hidden(self, call: Call) -> frozenset[str]:
         """The paths in a call's arguments that nobody may see; the Counter asks the policy."""
-        raise NotImplementedError
 
     async def reject(self, call: Call, reason: str) -> None:
         """Record a call that never reached the policy, because nothing of that name can be called."""

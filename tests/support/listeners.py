@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -84,3 +85,16 @@ async def turns(many: int = 12) -> None:
     """Let everything run that can."""
     for _ in range(many):
         await asyncio.sleep(0)
+
+
+def answers(data: bytes) -> list[Any]:
+    """What each answer says, or its status when that is no 200."""
+    found: list[Any] = []
+    while data:
+        head, _, rest = data.partition(b"\r\n\r\n")
+        lines = [line.split(b":") for line in head.lower().split(b"\r\n")]
+        length = next(int(line[1]) for line in lines if line[0] == b"content-length")
+        status = int(head.split()[1])
+        found.append(json.loads(rest[:length]) if status == 200 else status)
+        data = rest[length:]
+    return found

@@ -8,12 +8,9 @@ import signal
 import socket
 import sqlite3
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.web.test_process import BOUND, Process
+from tests.support.gateway_process import BOUND, Process
 
 MARK = "all-is-well"
 KEY = "alk_" + "x" * 43
@@ -67,17 +64,6 @@ FLOODS = {
         f"GET /{MARK}".encode(),
     ],
 }
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[Process]:
-    started = Process(tmp_path)
-    try:
-        yield started
-    finally:
-        if started.running.poll() is None:
-            started.running.kill()
-        started.running.communicate(timeout=BOUND)
 
 
 def send(process: Process, data: bytes) -> None:

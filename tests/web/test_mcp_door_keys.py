@@ -22,7 +22,7 @@ from airlock.web.app import build_app
 from airlock.web.auth import GUESSES_PER_MINUTE
 from tests.support.gates import open_gate
 from tests.support.gateways import SECRET
-from tests.support.listeners import connected
+from tests.support.listeners import answers, connected
 
 pytestmark = pytest.mark.anyio
 
@@ -96,19 +96,6 @@ class Desk:
 def whole(bearer: str, path: str) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Authorization: Bearer {bearer}"]
     return "\r\n".join([*lines, "Content-Length: 2", "", "{}"]).encode()
-
-
-def answers(data: bytes) -> list[Json | int]:
-    """Of each answer what it says, or its status when that is no 200."""
-    found: list[Json | int] = []
-    while data:
-        head, _, rest = data.partition(b"\r\n\r\n")
-        lines = [line.split(b":") for line in head.lower().split(b"\r\n")]
-        length = next(int(line[1]) for line in lines if line[0] == b"content-length")
-        status = int(head.split()[1])
-        found.append(json.loads(rest[:length]) if status == 200 else status)
-        data = rest[length:]
-    return found
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ from airlock.ports_http import Post
 from airlock.web.app import build_app
 from tests.support.gates import Timekeeper, open_gate
 from tests.support.gateways import SECRET
-from tests.support.listeners import connected, turns
+from tests.support.listeners import answers, connected, turns
 
 TOKEN = "the-token-of-guarded"
 POLICY = f"""
@@ -152,19 +152,6 @@ def whole(path: str, bearer: str, body: bytes = b"{}") -> bytes:
     lines = [f"POST {path} HTTP/1.1", "Host: localhost"]
     lines += [f"Authorization: Bearer {bearer}"] if bearer else []
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
-
-
-def answers(data: bytes) -> list[Any]:
-    """What each answer says, or its status when that is no 200."""
-    found: list[Any] = []
-    while data:
-        head, _, rest = data.partition(b"\r\n\r\n")
-        lines = [line.split(b":") for line in head.lower().split(b"\r\n")]
-        length = next(int(line[1]) for line in lines if line[0] == b"content-length")
-        status = int(head.split()[1])
-        found.append(json.loads(rest[:length]) if status == 200 else status)
-        data = rest[length:]
-    return found
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:

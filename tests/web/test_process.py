@@ -5,69 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-SECRET = "the-secret-of-a-process"
-CONFIG = f"""
-server: {{api_secret: {SECRET}}}
-agents: {{claude-code: {{allow: ["bash/ls"], ask: ["bash/make"]}}}}
-"""
-BOUND = 60
-
-
-class Process:
-    def __init__(self, folder: Path, *words: str) -> None:
-        self.config = folder / "airlock.yaml"
-        self.config.write_text(f"database: sqlite:///{folder}/airlock.db\n{CONFIG}", encoding="utf-8")
-        self.config.chmod(0o600)
-        self.env = {**os.environ, "AIRLOCK_STATE_DIR": str(folder / "state")}
-        self.running = subprocess.Popen(
-            [sys.executable, "-m", "airlock", "--config", str(self.config), "gateway", "--port", "0", *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=self.env,
-        )
-        assert self.running.stdout is not None
-        self.line = self.running.stdout.readline().decode()
-        self.port = int(self.line.rsplit(":", 1)[1]) if self.line.startswith("airlock") else 0
-
-    def begin(self, method: str, path: str, body: bytes = b"") -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=BOUND)
-        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SECRET}\r\n"
-        connection.sendall(f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-        return connection
-
-    def ask(self, method: str, path: str, body: bytes = b"") -> object:
-        return json.loads(rest(self.begin(method, path, body)))
-
-
-def rest(connection: socket.socket) -> bytes:
-    with connection:
-        data = b"".join(iter(lambda: connection.recv(65536), b""))
-    return data.partition(b"\r\n\r\n")[2]
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[Process]:
-    started = Process(tmp_path)
-    try:
-        yield started
-    finally:
-        if started.running.poll() is None:
-            started.running.kill()
-        started.running.communicate(timeout=BOUND)
-
-
-def hook(command: str) -> bytes:
-    return json.dumps(
-        {"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": command}}
-    ).encode()
+from tests.support.gateway_process import BOUND, Process, hook, rest
 
 
 def test_it_says_once_where_it_is_and_serves_there(process: Process) -> None:

@@ -6,29 +6,17 @@ import contextlib
 import json
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.web.test_process import BOUND, SECRET, Process, hook
+from tests.support.gateway_process import BOUND, SECRET, Process, hook
 
 MCP = (
     "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
     "MCP-Protocol-Version: 2025-11-25\r\n"
 )
 HEALTH = f"GET /health HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {SECRET}\r\n\r\n".encode()
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[Process]:
-    started = Process(tmp_path)
-    try:
-        yield started
-    finally:
-        if started.running.poll() is None:
-            started.running.kill()
-        started.running.communicate(timeout=BOUND)
 
 
 def post(path: str, length: int, more: str = "") -> bytes:
